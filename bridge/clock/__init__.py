@@ -1,0 +1,1 @@
+"""Clocks: one timeline from many, with an uncertainty."""

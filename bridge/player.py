@@ -1,0 +1,48 @@
+"""The player protocol: where a log can be replayed to (`dari replay LOG --to NAME`). Found by `dari.players`."""
+
+from __future__ import annotations
+
+import abc
+from typing import ClassVar
+
+import msgspec
+
+from bridge.adapter import Requirement
+
+
+class PlayedChannel(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel of the log that is to be played: its id in the log, topic, ROS 2 type, definition and metadata."""
+
+    id: int
+    topic: str
+    type_name: str
+    definition: str
+    metadata: dict[str, str]
+
+
+class PlayedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of the log: CDR bytes, times in ns since the UNIX epoch on the recorder's timeline."""
+
+    channel: int
+    sequence: int
+    log_time: int
+    publish_time: int
+    data: bytes
+
+
+class Player(abc.ABC):
+    """Plays messages into something live, in the order and at the moments that `dari replay` decides."""
+
+    requirements: ClassVar[tuple[Requirement, ...]] = ()
+
+    @abc.abstractmethod
+    def open(self, channels: list[PlayedChannel], options: dict[str, str]) -> list[str]:
+        """Get ready; returns what can not be played, one sentence for each channel. `options` are `--set KEY=VALUE` pairs."""
+
+    @abc.abstractmethod
+    def play(self, message: PlayedMessage) -> None:
+        """Send one message now."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Send what is held, and let go."""

@@ -1,0 +1,1 @@
+"""Rules: signals to task events."""

@@ -1,0 +1,1 @@
+"""The site file: what is connected, typed and strict."""

@@ -11,7 +11,7 @@ import abc
 import importlib.util
 import threading
 from collections.abc import Sequence
-from enum import Enum
+from enum import Enum, IntFlag
 from typing import ClassVar
 from uuid import UUID
 
@@ -35,6 +35,27 @@ class ChannelKind(str, Enum):
     """msgpack of a list of `Signal`: the tags of one poll group or notification, one columnar channel."""
     EVENT = "event"
     """msgpack of one `TaskEvent`."""
+    LOG = "log"
+    """msgpack of one `LogLine`: what a part of dari says of itself, `/dari/log` in the file."""
+
+
+class LogLine(msgspec.Struct, frozen=True, array_like=True):
+    """One line for the person at the machine; `level` is `debug`, `info`, `warning` or `error`, `name` who says it."""
+
+    level: str
+    name: str
+    text: str
+
+
+class Flag(IntFlag):
+    """Bits of a record's `flags` column."""
+
+    DUPLICATE = 1
+    """The protocol itself says that this was delivered before."""
+    POSSIBLE_DUPLICATE = 2
+    """It may have been delivered before a restart."""
+    LATE = 4
+    """It came after the watermark of the rules had passed its time."""
 
 
 class Rate(str, Enum):
@@ -50,6 +71,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
     `index` counts from 0 within the source; `topic` is the log's name; `type_name` and `definition` are the ROS 2 type
     (`sensor_msgs/msg/JointState`) and its `ros2msg` text; `metadata` goes to the log as it is (original topic, QoS, type hash).
+    `clock` names the clock of the source that stamps this channel: a source may have several, each aligned on its own.
     """
 
     index: int
@@ -60,6 +82,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
     definition: str = ""
     metadata: dict[str, str] = {}
     rate: Rate = Rate.TELEMETRY
+    clock: str = "device"
 
 
 class SignalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,8 +150,13 @@ class Port(abc.ABC):
         definition: str = "",
         metadata: dict[str, str] | None = None,
         rate: Rate = Rate.TELEMETRY,
+        clock: str = "device",
     ) -> Channel:
-        """Declare a channel of CDR messages. `definition` may be empty for a type that `bridge.messages` knows."""
+        """Declare a channel of CDR messages. `definition` may be empty for a type that `bridge.messages` knows.
+
+        `clock` names which of the source's clocks stamps it (`header`, `transport`): stamps of different clocks are
+        aligned apart. Declared again with the same name, the same channel is returned.
+        """
 
     @abc.abstractmethod
     def emit(
@@ -176,11 +204,12 @@ class Port(abc.ABC):
         origin: Origin = Origin.OBSERVED,
         native: Native | None = None,
         ext: dict[str, object] | None = None,
+        clock: str = "device",
     ) -> UUID:
         """Hand over a task event; returns its id, which later events may link to.
 
         The port fills in the envelope and aligns every `Interval` in the body: from its `source_` pair where the source
-        gave one. `source_ns` is on the same clock as the stamps of `emit`.
+        gave one. `source_ns` is on the source's clock `clock`.
         """
 
     @abc.abstractmethod

@@ -9,12 +9,12 @@ import abc
 import threading
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from bridge.adapter import NO_STAMP, Channel, ChannelKind, Flag, LogLine, Port, Rate, SignalConfig, Source
+from bridge.bus.record import Record
 from bridge.clock.delay import DelayFilter
 from bridge.names import channel_topic
 from bridge.schema import (
@@ -35,20 +35,6 @@ from bridge.schema.align import align_body
 EVENTS = "events"
 LOG = "log"
 _log_encoder = msgspec.msgpack.Encoder()
-
-
-class Record(NamedTuple):
-    """One record on its way to the hub; times in ns, `arrival` and `aligned` on the recorder's timeline."""
-
-    channel: int
-    stamp: int
-    alt_stamp: int
-    arrival: int
-    aligned: int
-    uncertainty: int
-    clock_epoch: int
-    flags: int
-    payload: bytes
 
 
 class StampingPort(Port):

@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 
 from bridge.adapter import NO_STAMP, Channel, ChannelKind, SignalConfig, Source
-from bridge.port import Record, StampingPort
+from bridge.bus.record import Record
+from bridge.port import StampingPort
 from bridge.schema import Asset, Body, Health, HealthCode, Interval, Signal, Space, TaskEvent
 from bridge.schema import codec
 

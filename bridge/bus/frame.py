@@ -8,11 +8,11 @@ Layout, little-endian::
     6   2  reserved, zero
     8   4  length of the header in bytes, padding included
     12  4  zero
-    16  -  header: msgpack map, tagged by "t", padded with spaces' worth of zero bytes to a multiple of 8
+    16  -  header: msgpack map, tagged by "t", padded with zero bytes to a multiple of 8
     -   -  columns: int64, COLUMNS rows of n (data frames only)
     -   -  payload: the records' payloads, joined (data frames only)
 
-An adapter sends `Hello` (who it is, its channels), `Data` and `Bye`; the supervisor sends `Note`; the hub answers with
+An adapter sends `Hello` (who it is, its channels), `Data`, `Ping` and `Bye`; the supervisor sends `Note`; the hub answers with
 `Ack` and, when it does not know a sender, `Who`.
 """
 
@@ -74,6 +74,13 @@ class Bye(Header, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Ping(Header, frozen=True, kw_only=True):
+    """A sender that has nothing to say is alive; a hub that does not know it answers `Who`."""
+
+    source: str
+    epoch: int
+
+
 class Note(Header, frozen=True, kw_only=True):
     """The supervisor tells the hub what happened to a source: it was restarted, it has ended, it will not be restarted."""
 
@@ -98,9 +105,9 @@ class Who(Header, frozen=True, kw_only=True):
     source: str
 
 
-_Header = Hello | Data | Bye | Note | Ack | Who
+_Header = Hello | Data | Bye | Ping | Note | Ack | Who
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Hello | Data | Bye | Note | Ack | Who] = msgspec.msgpack.Decoder(_Header)
+_decoder: msgspec.msgpack.Decoder[Hello | Data | Bye | Ping | Note | Ack | Who] = msgspec.msgpack.Decoder(_Header)
 
 
 def encode(header: Header, columns: NDArray[np.int64] | None = None, payload: bytes = b"") -> bytes:
@@ -115,7 +122,7 @@ def encode(header: Header, columns: NDArray[np.int64] | None = None, payload: by
 class Frame(msgspec.Struct, frozen=True):
     """A decoded frame; `columns` has shape (len(COLUMNS), n), `payload` is a view into the frame's bytes."""
 
-    header: Hello | Data | Bye | Note | Ack | Who
+    header: Hello | Data | Bye | Ping | Note | Ack | Who
     columns: NDArray[np.int64]
     payload: memoryview
 

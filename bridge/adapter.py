@@ -104,10 +104,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Requirement(msgspec.Struct, frozen=True):
-    """A package that an adapter needs: the module to import and the extra that brings it."""
+    """A package that an adapter needs: the module to import and the extra that brings it; `hint` where that is not all."""
 
     module: str
     extra: str
+    hint: str = ""
 
     def missing(self) -> bool:
         """Whether the module can not be found in this environment; nothing is imported."""
@@ -229,8 +230,13 @@ class Port(abc.ABC):
         """Say that the peer is lost, or connected but silent. Called again with the same reason it says nothing new."""
 
     @abc.abstractmethod
-    def lost(self, channel: str, count: int, window: Interval | None = None, text: str = "") -> None:
-        """Say that `count` messages of a channel were lost before they reached dari (a publisher's numbers have a hole)."""
+    def lost(
+        self, channel: str, count: int, window: Interval | None = None, text: str = "", *, clock: str = "device"
+    ) -> None:
+        """Say that `count` messages of a channel were lost before they reached dari (a publisher's numbers have a hole).
+
+        A `source_` pair in `window` is on the source's clock `clock`.
+        """
 
     @abc.abstractmethod
     def log(self, level: str, text: str) -> None:
@@ -281,5 +287,5 @@ def require(requirements: Sequence[Requirement], who: str) -> None:
         extras = ",".join(sorted({r.extra for r in absent}))
         raise MissingPackageError(
             f"{who} needs the package {modules}, which is not installed here",
-            hint=f"pip install 'dari[{extras}]' (from a clone: make setup)",
+            hint="; ".join([f"pip install 'dari[{extras}]' (from a clone: make setup)", *(r.hint for r in absent if r.hint)]),
         )

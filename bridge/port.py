@@ -343,11 +343,13 @@ class StampingPort(Port):
             self.event(Health(code=HealthCode.DISCONNECTED, text=reason))
         self.log("warning", reason)
 
-    def lost(self, channel: str, count: int, window: Interval | None = None, text: str = "") -> None:
+    def lost(
+        self, channel: str, count: int, window: Interval | None = None, text: str = "", *, clock: str = "device"
+    ) -> None:
         """Messages were lost before they reached dari; see `Port.lost`."""
         known = self._channels.get(channel)
         topic = known.topic if known is not None else channel
-        self.event(Health(code=HealthCode.LOSS, text=text, channel=topic, window=window, count=count))
+        self.event(Health(code=HealthCode.LOSS, text=text, channel=topic, window=window, count=count), clock=clock)
 
     def log(self, level: str, text: str) -> None:
         """Say something; it goes to `/dari/log`. See `Port.log`."""

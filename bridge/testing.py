@@ -81,10 +81,12 @@ class RecordingPort(StampingPort):
         self.connections.append(("disconnected", reason))
         super().disconnected(reason)
 
-    def lost(self, channel: str, count: int, window: Interval | None = None, text: str = "") -> None:
+    def lost(
+        self, channel: str, count: int, window: Interval | None = None, text: str = "", *, clock: str = "device"
+    ) -> None:
         """Keep it, and do what a real port does."""
         self.losses.append((channel, count, text))
-        super().lost(channel, count, window, text)
+        super().lost(channel, count, window, text, clock=clock)
 
     def log(self, level: str, text: str) -> None:
         """Keep it, and do what a real port does."""

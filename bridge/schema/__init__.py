@@ -1,5 +1,6 @@
 """The task-event schema: the public face. Import from here, not from the modules below."""
 
+from bridge.schema.align import align_body
 from bridge.schema.bodies import (
     Annotation,
     Body,
@@ -23,6 +24,18 @@ from bridge.schema.bodies import (
     Run,
     Task,
 )
+from bridge.schema.codec import (
+    decode,
+    decode_signal,
+    decode_signals,
+    encode,
+    encode_signal,
+    encode_signals,
+    finite,
+    from_json,
+    to_json,
+    validate_body,
+)
 from bridge.schema.enums import (
     DeciderKind,
     FailureCode,
@@ -37,7 +50,9 @@ from bridge.schema.enums import (
     Verb,
 )
 from bridge.schema.event import SCHEMA, Asset, Embodiment, Link, Native, Stamp, TaskEvent
+from bridge.schema.ids import derived_id, event_id, task_key, uuid7
 from bridge.schema.signal import Quality, Signal, Value
+from bridge.schema.transitions import Ledger
 
 __all__ = [
     "SCHEMA",
@@ -60,6 +75,7 @@ __all__ = [
     "Health",
     "HealthCode",
     "Interval",
+    "Ledger",
     "Link",
     "Measure",
     "Native",
@@ -82,4 +98,19 @@ __all__ = [
     "TaskEvent",
     "Value",
     "Verb",
+    "align_body",
+    "decode",
+    "decode_signal",
+    "decode_signals",
+    "derived_id",
+    "encode",
+    "encode_signal",
+    "encode_signals",
+    "event_id",
+    "finite",
+    "from_json",
+    "task_key",
+    "to_json",
+    "uuid7",
+    "validate_body",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,7 +15,11 @@ from bridge.schema.enums import DeciderKind, FailureCode, HealthCode, Result, Se
 Nanoseconds = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1, description="nanoseconds")]
 Text = Annotated[str, Meta(min_length=1)]
 Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+LARGEST = sys.float_info.max
+# JSON has neither NaN nor infinity: a number that is none could not be told from null after one pass through a log.
+Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
 VerbName = Annotated[str, Meta(pattern=r"^(grasp|release|move|place|avoid|verify|wait|[a-z0-9-]+(\.[A-Za-z0-9_-]+)+)$")]
 
 
@@ -22,7 +28,7 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Interval(Part, frozen=True, kw_only=True):
-    """From `t0` to `t1`, closed. A source fills the `source_` pair on its own clock; the runtime fills the aligned pair."""
+    """From `t0` to `t1`, closed. A source fills the `source_` pair on its own clock, the runtime the aligned pair."""
 
     t0_ns: Nanoseconds | None = None
     t1_ns: Nanoseconds | None = None
@@ -42,8 +48,13 @@ class Pose(Part, frozen=True, kw_only=True):
     """Position in metres and unit quaternion (x, y, z, w) in a named frame."""
 
     frame: Text
-    position: tuple[float, float, float]
-    orientation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    position: tuple[Number, Number, Number]
+    orientation: tuple[Number, Number, Number, Number] = (0.0, 0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        norm = math.hypot(*self.orientation)
+        if not abs(norm - 1.0) < 1e-3:
+            raise ValueError(f"orientation is no unit quaternion (x, y, z, w): its length is {norm:.4g}")
 
 
 class Parameters(Part, frozen=True, kw_only=True):
@@ -52,15 +63,15 @@ class Parameters(Part, frozen=True, kw_only=True):
     object_id: str | None = None
     object_class: str | None = None
     pose: Pose | None = None
-    force_n: float | None = None
-    speed_m_s: float | None = None
+    force_n: Number | None = None
+    speed_m_s: Number | None = None
     free: dict[str, Any] = {}
 
 
 class Task(Part, frozen=True, kw_only=True, tag_field="kind", tag="task"):
     """A state of one attempt at a verb. `base_verb` is mandatory where `verb` is not a core verb.
 
-    A whole job (pick and place) is a parent task whose children carry the core verbs; its verb is its own reverse-DNS name.
+    A whole job (pick and place) is a parent task whose children carry the core verbs; its verb is a reverse-DNS name.
     """
 
     verb: VerbName
@@ -77,11 +88,11 @@ class Task(Part, frozen=True, kw_only=True, tag_field="kind", tag="task"):
 
 
 class Option(Part, frozen=True, kw_only=True):
-    """One thing that could have been chosen. A higher score is better; `rejected_because` is empty for the chosen one."""
+    """One thing that could have been chosen. Higher scores are better; `rejected_because` is empty for the chosen."""
 
     id: Text
     label: str = ""
-    score: float | None = None
+    score: Number | None = None
     rejected_because: str = ""
     detail: dict[str, Any] = {}
 
@@ -120,14 +131,14 @@ class Decision(Part, frozen=True, kw_only=True, tag_field="kind", tag="decision"
 
 
 class Evidence(Part, frozen=True, kw_only=True):
-    """What in the telemetry shows it: a predicate over a field of a channel in a window, the value found, the threshold."""
+    """What in the telemetry shows it: a predicate over a field of a channel in a window, the value, the threshold."""
 
     channel: Text
     window: Interval
     predicate: Text
     field: str = ""
-    value: float | None = None
-    threshold: float | None = None
+    value: Number | None = None
+    threshold: Number | None = None
     unit: str = ""
 
 
@@ -156,7 +167,9 @@ class Failure(Part, frozen=True, kw_only=True, tag_field="kind", tag="failure"):
 
     def __post_init__(self) -> None:
         if not self.evidence and self.code is not FailureCode.UNKNOWN:
-            raise ValueError(f"evidence is needed for the code {self.code.value!r}; without evidence the code is 'unknown'")
+            raise ValueError(
+                f"evidence is needed for the code {self.code.value!r}; without evidence the code is 'unknown'"
+            )
 
 
 class Change(Part, frozen=True, kw_only=True):
@@ -189,13 +202,13 @@ class Correction(Part, frozen=True, kw_only=True, tag_field="kind", tag="correct
 
 
 class Measure(Part, frozen=True, kw_only=True, tag_field="kind", tag="measure"):
-    """A number that says how well: an outcome is measured, not merely asserted. `unit` is a UCUM code (mm, N, Cel, 1)."""
+    """A number that says how well: an outcome is measured, not just asserted. `unit` is a UCUM code (mm, N, Cel, 1)."""
 
     name: Text
-    value: float
+    value: Number
     unit: Text
-    uncertainty: float | None = None
-    target: float | None = None
+    uncertainty: Number | None = None
+    target: Number | None = None
     passed: bool | None = None
 
 
@@ -229,22 +242,22 @@ class Run(Part, frozen=True, kw_only=True, tag_field="kind", tag="run"):
     """An explicit boundary of a run: one start of the pipeline."""
 
     boundary: Boundary
-    seed: int | None = None
+    seed: Integer | None = None
     twin_build: str = ""
     software: dict[str, str] = {}
     operator: str = ""
-    exit_status: int | None = None
+    exit_status: Integer | None = None
     reason: str = ""
 
 
 class Episode(Part, frozen=True, kw_only=True, tag_field="kind", tag="episode"):
-    """An explicit boundary of an episode: one scene, one job, one set of drawn values (`drawn`, with units in the keys)."""
+    """An explicit boundary of an episode: one scene, one job, one set of drawn values (`drawn`: units in the keys)."""
 
     boundary: Boundary
-    seed: int | None = None
+    seed: Integer | None = None
     twin_build: str = ""
     drawn: dict[str, Any] = {}
-    exit_status: int | None = None
+    exit_status: Integer | None = None
     reason: str = ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from bridge.schema.bodies import Body, Count, Nanoseconds, Part, Text
 from bridge.schema.enums import Origin, Relation, Space
@@ -39,14 +39,14 @@ class Embodiment(Part, frozen=True, kw_only=True):
 class Stamp(Part, frozen=True, kw_only=True):
     """When. `source_ns` is the source's own clock, untouched; `aligned_ns` is on the recorder's timeline.
 
-    `uncertainty_ns` is the half-width of a 99% interval around `aligned_ns`; null means unknown and is never written as 0.
+    `uncertainty_ns` is the half-width of a 99% interval around `aligned_ns`; null means unknown; it is never 0.
     `received_ns` and `aligned_ns` are nanoseconds since the UNIX epoch on the recorder's timeline.
     """
 
     source_ns: Nanoseconds | None = None
     received_ns: Nanoseconds
     aligned_ns: Nanoseconds
-    uncertainty_ns: Annotated[int, Meta(ge=1)] | None = None
+    uncertainty_ns: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     clock_epoch: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
 
@@ -76,7 +76,7 @@ class TaskEvent(Part, frozen=True, kw_only=True, omit_defaults=False):
     schema: Literal["dari.task_event/1"] = SCHEMA
     id: UUID
     source: Text
-    sequence: Annotated[int, Meta(ge=0)]
+    sequence: Count
     space: Space
     time: Stamp
     body: Body
@@ -84,14 +84,14 @@ class TaskEvent(Part, frozen=True, kw_only=True, omit_defaults=False):
     episode_id: UUID | None = None
     task_id: UUID | None = None
     parent_id: UUID | None = None
-    attempt: Annotated[int, Meta(ge=1)] = 1
+    attempt: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
     asset: Asset = Asset()
     embodiment: Embodiment | None = None
     links: tuple[Link, ...] = ()
     origin: Origin = Origin.OBSERVED
     native: Native | None = None
     flags: tuple[str, ...] = ()
-    ext: dict[str, Any] = {}
+    ext: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:

@@ -353,7 +353,9 @@ class Hub:
                     judged, violations = self._ledger.observe(event)
                 except SchemaError as error:
                     # Kept as it is for the sink, which writes down what it can not decode.
-                    self._health(peer.source.space, HealthCode.BAD_QUALITY, f"event of {peer.source.name}: {error}", count=1)
+                    self._health(
+                        peer.source.space, HealthCode.BAD_QUALITY, f"event of {peer.source.name}: {error}", count=1
+                    )
                 else:
                     if violations:
                         flagged.append((judged, violations))
@@ -503,9 +505,7 @@ class Hub:
             )
         )
 
-    def _say(
-        self, voice: _Voice, body: Body, *, links: tuple[Link, ...] = (), asset: Asset | None = None
-    ) -> TaskEvent:
+    def _say(self, voice: _Voice, body: Body, *, links: tuple[Link, ...] = (), asset: Asset | None = None) -> TaskEvent:
         now = time.monotonic_ns() + self._base
         event = TaskEvent(
             id=ids.event_id(self._run.run_id, voice.source.name, 0, voice.sequence),
@@ -523,18 +523,14 @@ class Hub:
         return event
 
     def _write_event(self, voice: _Voice, event: TaskEvent) -> None:
-        channel = self._voice_channel(
-            voice, "events", ChannelKind.EVENT, "dari_msgs/msg/TaskEvent", "/dari/events"
-        )
+        channel = self._voice_channel(voice, "events", ChannelKind.EVENT, "dari_msgs/msg/TaskEvent", "/dari/events")
         self.totals.events += 1
         time_ = event.time
         uncertainty = NO_STAMP if time_.uncertainty_ns is None else time_.uncertainty_ns
         self._speak(voice, channel, codec.encode(event), time_.aligned_ns, time_.received_ns, uncertainty)
 
     def _rule_event(self, rule_event: RuleEvent) -> UUID:
-        voice = self._voice(
-            f"rules.{rule_event.rule_set}", rule_event.space, rule_event.asset, rule_event.asset_name
-        )
+        voice = self._voice(f"rules.{rule_event.rule_set}", rule_event.space, rule_event.asset, rule_event.asset_name)
         event, violations = self._ledger.observe(
             rule_event.make_event(self._run.run_id, voice.source.name, voice.sequence)
         )

@@ -28,8 +28,9 @@ from bridge.schema import (
     Signal,
     Stamp,
     TaskEvent,
+    codec,
+    ids,
 )
-from bridge.schema import codec, ids
 from bridge.schema.align import align_body
 
 EVENTS = "events"
@@ -47,9 +48,7 @@ class StampingPort(Port):
         base_ns: the recorder's timeline is `time.monotonic_ns() + base_ns`.
     """
 
-    def __init__(
-        self, source: Source, signals: dict[str, SignalConfig], *, prior_delay_ns: int, base_ns: int
-    ) -> None:
+    def __init__(self, source: Source, signals: dict[str, SignalConfig], *, prior_delay_ns: int, base_ns: int) -> None:
         self.source = source
         self.stopping = threading.Event()
         self._signals = signals
@@ -182,7 +181,9 @@ class StampingPort(Port):
         config = self._signals.get(signal.tag)
         if config is not None and config.own:
             channel = self._own_channel(signal.tag, config)
-            return self._record(channel, codec.encode_signal(signal), signal.source_ns, signal.server_ns, arrival, flags)
+            return self._record(
+                channel, codec.encode_signal(signal), signal.source_ns, signal.server_ns, arrival, flags
+            )
         return self._table("signals", [signal], arrival, flags)
 
     def signals(self, signals: Sequence[Signal], *, group: str = "signals", arrival: int | None = None) -> int:
@@ -266,7 +267,7 @@ class StampingPort(Port):
                     uncertainty_ns=aligned.uncertainty,
                     clock_epoch=aligned.epoch,
                 ),
-                body=align_body(body, filter_.to_timeline, aligned.aligned),
+                body=align_body(body, filter_.to_timeline, detected_ns=aligned.aligned),
                 run_id=source.run_id,
                 episode_id=episode_id,
                 task_id=task_id,

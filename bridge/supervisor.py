@@ -99,9 +99,7 @@ class Supervisor:
         self._hub_ready = threading.Event()
         self._hub_restarts = 0
         self._said: list[HubSaid] = []
-        self._children = {
-            s.name: _Child(s.name, s.config.restart) for s in site.sources if s.config.enabled
-        }
+        self._children = {s.name: _Child(s.name, s.config.restart) for s in site.sources if s.config.enabled}
         self._context = zmq.Context()
         self._notes = self._context.socket(zmq.DEALER)
         self._notes.setsockopt(zmq.LINGER, 200)
@@ -280,7 +278,9 @@ class Supervisor:
             try:
                 self._hub.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                self._say(f"hub          error: did not stop within {STOP_S:.0f} s and was killed; its log was not closed")
+                self._say(
+                    f"hub          error: did not stop within {STOP_S:.0f} s and was killed; its log was not closed"
+                )
                 self._hub.kill()
                 self._hub.wait()
 

@@ -12,8 +12,7 @@ import msgspec
 from bridge.adapter import NO_STAMP, Channel, ChannelKind, SignalConfig, Source
 from bridge.bus.record import Record
 from bridge.port import StampingPort
-from bridge.schema import Asset, Body, Health, HealthCode, Interval, Signal, Space, TaskEvent
-from bridge.schema import codec
+from bridge.schema import Asset, Body, Health, HealthCode, Interval, Signal, Space, TaskEvent, codec
 
 
 class Sample(NamedTuple):

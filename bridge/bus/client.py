@@ -194,9 +194,7 @@ class HubClient:
         while begin < len(records):
             end = begin + 1
             # A frame's records are numbered without a hole: a dropped record ends the frame.
-            while (
-                end < len(records) and end - begin < MAX_BATCH and records[end][0] == records[begin][0] + end - begin
-            ):
+            while end < len(records) and end - begin < MAX_BATCH and records[end][0] == records[begin][0] + end - begin:
                 end += 1
             part = records[begin:end]
             rows = [record[:-1] + (len(record.payload),) for _, record in part]

@@ -10,13 +10,15 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
 from bridge.errors import DariError
-from bridge.hub import Hub, Totals
+from bridge.hub import Hub
+from bridge.pipeline import Pipeline, Totals
 from bridge.rules.stage import RuleStage
 from bridge.schema import Space
 from bridge.sink import RunInfo, Sink
@@ -83,19 +85,20 @@ def serve(start: HubStart, stopping: threading.Event) -> tuple[list[str], Totals
     sources = {s.name: s.make_source(start.run_id, 0) for s in loaded.sources}
     spaces = sorted({source.space for source in sources.values()}) or [Space.FIELD]
     sinks: list[Sink] = loaded.make_sinks()
-    hub = Hub(
-        start.address,
+    pipeline = Pipeline(
         run,
-        RuleStage(loaded, start.run_id),
+        RuleStage(loaded.site.rules, loaded.site, start.run_id, sources),
         sinks,
         spaces=spaces,
+        now_ns=time.monotonic_ns() + start.realtime_ns - start.monotonic_ns,
         operator=loaded.site.run.operator,
         seed=loaded.site.run.seed,
     )
+    hub = Hub(start.address, pipeline, start.realtime_ns - start.monotonic_ns)
     say(HubSaid(ready=True))
     hub.serve(stopping)
     places = hub.close("stopped")
-    return places, hub.totals
+    return places, pipeline.totals
 
 
 def main() -> int:

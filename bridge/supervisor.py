@@ -26,7 +26,7 @@ import zmq
 
 from bridge.bus import frame
 from bridge.errors import DariError, MissingPackageError, NotConnectedError, SchemaError, SiteError, UsageError
-from bridge.hub import Totals
+from bridge.pipeline import Totals
 from bridge.hub_process import HubSaid, HubStart
 from bridge.runtime import Start
 from bridge.schema import ids

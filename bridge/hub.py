@@ -170,7 +170,7 @@ class Hub:
         try:
             source = _source_decoder.decode(header.source_info)
             channels = _channels_decoder.decode(header.channels)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ValueError) as error:  # text that is no UTF-8 is a ValueError
             raise FrameError(f"hello of {header.source}: {error}") from error
         if [channel.index for channel in channels] != list(range(len(channels))):
             raise FrameError("channels are not numbered from 0", where=header.source)

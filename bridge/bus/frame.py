@@ -147,7 +147,7 @@ def decode(data: bytes) -> Frame:
     view = memoryview(data)
     try:
         header = _decoder.decode(view[_PREFIX.size : start - padding])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError) as error:  # text that is no UTF-8 is a ValueError
         raise FrameError(f"header: {error}") from error
     if not isinstance(header, Data):
         return Frame(header, _NO_COLUMNS, view[start:])

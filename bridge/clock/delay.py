@@ -25,6 +25,8 @@ REGRESSED_NS = 200_000_000
 """How long stamps must stay behind, in arrival time, before they open an epoch: a redelivered burst is short."""
 PERSISTENT_NS = 4_000_000_000
 """How long stamps that run on, but late, must stay so without their lateness draining, before they open an epoch."""
+WATCHDOG_NS = 20_000_000_000
+"""After this long, late samples open an epoch however they vary, so that a clock is never lost for good."""
 BIN_NS = 500_000_000
 BIN_SAMPLES = 4
 BINS = 20
@@ -37,6 +39,8 @@ HISTORY = 256
 """How many stamps are remembered to keep the order of those that arrive out of order."""
 START_NS = 100_000_000
 """Half-width added for the first sample, falling as 1/n: one sample can not say how long it was on its way."""
+START_RATE = 20e-9
+"""At the start no more samples count than this many in a nanosecond: 20 in a second."""
 
 
 class Aligned(NamedTuple):
@@ -66,32 +70,37 @@ class _Suspects:
     """A run of samples that do not fit the clock: bounded memory, whatever their number."""
 
     __slots__ = (
+        "begun",
+        "bin_begin",
+        "bin_lowest",
         "count",
         "first_arrival",
+        "floor",
         "highest",
         "lowest",
-        "lowest_early",
-        "lowest_late",
         "regressed",
     )
 
-    def __init__(self, residual: int, arrival: int, regressed: bool) -> None:
+    def __init__(self, residual: int, arrival: int, regressed: bool, begun: int | None = None) -> None:
+        self.begun = arrival if begun is None else begun
         self.count = 1
-        self.first_arrival = arrival
-        self.lowest = self.highest = residual
-        self.lowest_early = residual
-        self.lowest_late: int | None = None
+        self.first_arrival = self.bin_begin = arrival
+        self.lowest = self.highest = self.bin_lowest = residual
+        self.floor: tuple[int, int] | None = None  # smallest and largest of the minima of the closed bins
         self.regressed = regressed
 
     def add(self, residual: int, arrival: int, regressed: bool) -> None:
+        """Take another sample that does not fit on the same side."""
         self.count += 1
         self.lowest = min(self.lowest, residual)
         self.highest = max(self.highest, residual)
         self.regressed = self.regressed or regressed
-        if arrival - self.first_arrival < PERSISTENT_NS // 2:
-            self.lowest_early = min(self.lowest_early, residual)
+        if arrival - self.bin_begin >= BIN_NS:
+            low, high = self.floor or (self.bin_lowest, self.bin_lowest)
+            self.floor = (min(low, self.bin_lowest), max(high, self.bin_lowest))
+            self.bin_begin, self.bin_lowest = arrival, residual
         else:
-            self.lowest_late = residual if self.lowest_late is None else min(self.lowest_late, residual)
+            self.bin_lowest = min(self.bin_lowest, residual)
 
     def is_step(self, arrival: int, late: bool) -> bool:
         """Whether the run can only be a step of the clock."""
@@ -102,12 +111,13 @@ class _Suspects:
             # A stamp from the future is never the network's doing. Six in a row are taken even where they do not agree:
             # a clock that runs at another rate than time.
             return consistent or self.count >= 6
-        lasted = arrival - self.first_arrival
-        if self.regressed:
-            return consistent and lasted >= REGRESSED_NS
-        if lasted < PERSISTENT_NS or self.lowest_late is None:
-            return False
-        return abs(self.lowest_late - self.lowest_early) < CONSISTENT_NS
+        if arrival - self.begun >= WATCHDOG_NS:
+            return True
+        if self.regressed and consistent and arrival - self.first_arrival >= REGRESSED_NS:
+            return True
+        # A queue fills and drains; a step stays where it is.
+        steady = self.floor is not None and self.floor[1] - self.floor[0] < CONSISTENT_NS
+        return steady and arrival - self.first_arrival >= PERSISTENT_NS
 
 
 class _Bin(NamedTuple):
@@ -288,12 +298,15 @@ class DelayFilter:
             return True
         if late and arrival - run.first_arrival > 2 * PERSISTENT_NS:
             # Late for long, but not steadily: a queue that fills and drains. Look afresh at how it goes on.
-            self._suspects = _Suspects(residual, arrival, regressed)
+            self._suspects = _Suspects(residual, arrival, regressed, run.begun)
         return False
 
     def _half_width(self, s: int) -> int:
         """Half-width of a 99% interval for a stamp at `s`, ns."""
-        width = self._prior + self._settled + START_NS / max(1, self._count) + self._growth * abs(s - self._anchor)
+        width = self._prior + self._settled + self._growth * abs(s - self._anchor)
+        if len(self._bins) < LEARNT_BINS:
+            # Delays that follow one another are alike, so that many samples in a short time say little.
+            width += START_NS / min(max(1, self._count), 1.0 + START_RATE * max(0, self._newest))
         current = self._open
         if current is not None and current.count >= BIN_SAMPLES:
             # Late for a whole bin: congestion, or a step too small to be told from it.
@@ -318,7 +331,11 @@ class DelayFilter:
                 seen.insert(index, (stamp, aligned))
         if len(seen) > HISTORY:
             del seen[0]
-        return Aligned(aligned, self._half_width(s) + abs(free - aligned), self._epoch)
+        width = self._half_width(s) + abs(free - aligned)
+        if self._suspects is not None:
+            # Congestion, or a step of the clock: until it is known which, both lie within the interval.
+            width += abs(arrival - free)
+        return Aligned(aligned, width, self._epoch)
 
 
 def _slope_below(points: list[tuple[int, int]]) -> float:

@@ -23,8 +23,8 @@ fi
 unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
 say "installing (the first time takes a minute or two)"
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
-  :
+if "$PYTHON" -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then
+  : # pybullet came as a wheel
 elif [ "${WITH_PYBULLET:-}" = compile ]; then
   say "compiling pybullet, as asked: this takes minutes"
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,twin-compile]'

@@ -9,7 +9,21 @@ from msgspec import Meta
 
 from bridge.schema import Embodiment, Space
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$", description="a name: letters, digits, _ and -")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$",
+        description="a name: a letter, then letters, digits, _ and -, 64 at most",
+    ),
+]
+InputName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+        description="a name for expressions: a letter or _, then letters, digits and _",
+    ),
+]
+Milliseconds = Annotated[float, Meta(ge=0.0, le=86_400_000.0)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +68,7 @@ class SourceConfig(Config, frozen=True, kw_only=True):
     asset: Name
     options: dict[str, Any] = {}
     signals: dict[str, Any] = {}
-    delay_prior_ms: float | None = None
+    delay_prior_ms: Milliseconds | None = None
     restart: bool = True
     enabled: bool = True
 
@@ -69,7 +83,7 @@ class RuleInput(Config, frozen=True, kw_only=True):
     tag: str | None = None
     topic: str | None = None
     field: str | None = None
-    debounce_ms: float = 0.0
+    debounce_ms: Milliseconds = 0.0
     unit: str = ""
 
 
@@ -80,8 +94,8 @@ class Rule(Config, frozen=True, kw_only=True):
     trigger: str
     when: str | None = None
     from_: tuple[str, ...] = msgspec.field(default=(), name="from")
-    for_ms: float | None = None
-    within_ms: float | None = None
+    for_ms: Milliseconds | None = None
+    within_ms: Milliseconds | None = None
     after: str | None = None
     code: str | None = None
     strategy: str | None = None
@@ -101,7 +115,7 @@ class RuleSet(Config, frozen=True, kw_only=True):
     verb: str
     space: Space
     asset: Name
-    inputs: dict[str, RuleInput]
+    inputs: dict[InputName, RuleInput]
     rules: tuple[Rule, ...]
     base_verb: str | None = None
     object_class: str | None = None
@@ -121,8 +135,8 @@ class Site(Config, frozen=True, kw_only=True):
 
     dari: Annotated[int, Meta(ge=1, le=1)]
     site: SiteIdentity
-    assets: dict[str, AssetConfig]
-    sources: dict[str, SourceConfig]
+    assets: dict[Name, AssetConfig]
+    sources: dict[Name, SourceConfig]
     run: RunIdentity = RunIdentity()
-    rules: dict[str, RuleSet] = {}
-    sinks: dict[str, SinkConfig] = {}
+    rules: dict[Name, RuleSet] = {}
+    sinks: dict[Name, SinkConfig] = {}

@@ -8,6 +8,7 @@ of, and why.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 from dataclasses import dataclass
 from typing import Any, Final
@@ -87,7 +88,7 @@ def entries(group: str) -> list[Entry]:
 
 
 def load(group: str, name: str) -> Any:
-    """The object that `name` stands for.
+    """The object that `name` stands for: a name that a distribution offers, or a path as in `module:attribute`.
 
     Raises:
         UsageError: no distribution offers the name; the hint says which one was probably meant.
@@ -96,6 +97,8 @@ def load(group: str, name: str) -> Any:
     thing = _group(group)
     if (group, name) in _registered:
         return _registered[group, name]
+    if ":" in name:
+        return _by_path(thing, name)
     offers = _installed().get(group, {}).get(name, [])
     if not offers:
         raise UsageError(f"no {thing} is named {name!r}", hint=suggestion(name, names(group), thing))
@@ -115,6 +118,20 @@ def load(group: str, name: str) -> Any:
         raise PluginError(
             f"the {thing} {name!r} ({entry.target}, of {whose}) can not be imported: {type(error).__name__}: {error}",
             hint=f"reinstall {entry.distribution}, or report this to those who make it",
+        ) from error
+
+
+def _by_path(thing: str, name: str) -> Any:
+    """What stands at `module:attribute`: one's own adapter, without packaging it first."""
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except DariError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the {thing} {name!r} can not be imported: {type(error).__name__}: {error}",
+            hint="write it as module:Class, with the module on Python's path (PYTHONPATH)",
         ) from error
 
 

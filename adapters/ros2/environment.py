@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
@@ -109,8 +110,12 @@ def load_rclpy() -> ModuleType:
             hint="use one: start from a shell that has not sourced ROS 2, or from an environment without the extra `ros2`",
         )
     try:
-        import rclpy
-        from rclpy.impl.implementation_singleton import rclpy_implementation  # noqa: F401 - loads the C part
+        # What ROS 2 imports in turn is deprecated here and there: no news for dari's user.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import rclpy
+            import rosidl_generator_py  # noqa: F401 - loaded with the first type otherwise
+            from rclpy.impl.implementation_singleton import rclpy_implementation  # noqa: F401 - loads the C part
     except ImportError as error:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise MissingPackageError(

@@ -12,8 +12,6 @@ from adapters.ros2.options import Ros2Options, TopicFilter, absolute
 from adapters.ros2.tap import Tap, Tapped
 from bridge.adapter import Port, Rate
 
-TOPIC_KEY = "dari.topic"
-"""Channel metadata: the topic's name in the ROS graph, which replay restores."""
 BLOBS = frozenset(
     f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "PointCloud", "PointCloud2", "LaserScan")
 ) | {"nav_msgs/msg/OccupancyGrid"}
@@ -114,7 +112,7 @@ class Graph:
             type_name,
             definition=definition,
             metadata={
-                TOPIC_KEY: topic,
+                interfaces.TOPIC_KEY: topic,
                 "offered_qos_profiles": qos.to_yaml([info.qos_profile for info in offers]),
                 "topic_type_hash": _hash(offers[0], type_name),
             },

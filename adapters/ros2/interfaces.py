@@ -10,12 +10,15 @@ from typing import Any
 
 from adapters.ros2.environment import ament_prefixes
 
+TOPIC_KEY = "dari.topic"
+"""Channel metadata: the topic's name in the ROS graph, which replay restores."""
 _NAME = re.compile(r"([A-Za-z][A-Za-z0-9_]*)/(?:([A-Za-z][A-Za-z0-9_]*)/)?([A-Za-z][A-Za-z0-9_]*)")
 # A field's type at the start of a line. Comments and bounded strings do not match, as in rosbag2, so that the order and
 # number of the parts are the same.
 _FIELD_TYPE = re.compile(r"(?:^|\n)\s*([a-zA-Z0-9_/]+)(?:\[[^\]]*\])?\s+")
 _PRIMITIVE = frozenset(
-    "bool byte char float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 string wstring".split()
+    {"bool", "byte", "char", "float32", "float64", "string", "wstring"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
 _DELIMITER = "=" * 80
 _FEEDBACK = "_FeedbackMessage"

@@ -10,7 +10,7 @@ from bridge.schema import Interval
 class Gap(NamedTuple):
     """Messages that never came: how many, and the stamps of the messages on either side (None where there was none)."""
 
-    count: int
+    messages: int
     before_ns: int | None
     after_ns: int | None
 
@@ -22,7 +22,7 @@ class PublisherNumbers:
     `settle` every number is kept, and holes are counted at the end.
     """
 
-    __slots__ = ("_from", "_floor", "_seen", "_stamp", "last")
+    __slots__ = ("_floor", "_from", "_seen", "_stamp", "last")
 
     def __init__(self) -> None:
         self.last: int | None = None
@@ -85,7 +85,7 @@ class LossReport:
         """Count a hole."""
         if not self._count:
             self._t0 = gap.before_ns
-        self._count += gap.count
+        self._count += gap.messages
         self._t1 = gap.after_ns
 
     def take(self) -> tuple[int, Interval | None] | None:

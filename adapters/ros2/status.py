@@ -21,7 +21,7 @@ def decode_status(payload: bytes) -> list[GoalStatus]:
     entry = struct.Struct(f"{order}16siIb")
     try:
         (count,) = struct.unpack_from(f"{order}I", payload, _HEAD)
-        found = []
+        found: list[GoalStatus] = []
         at = _HEAD + 4
         for _ in range(count):
             at = _HEAD + (at - _HEAD + 3) // 4 * 4 if found else at

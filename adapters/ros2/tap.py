@@ -172,8 +172,8 @@ class Tap:
             except Empty:
                 break
         if last:
-            for tapped in list(self._taps.values()):
-                while self._drain(tapped) == TURN:
+            for each in list(self._taps.values()):
+                while self._drain(each) == TURN:
                     pass
             self._close_old(everything=True)
             self._report()
@@ -217,11 +217,13 @@ class Tap:
         real, mono = _clock_pair()
         offset = mono - real
         earliest = tapped.emptied - SLACK_NS
-        for count in range(TURN):
+        count = 0
+        while count < TURN:
             taken = take(message, True)
             if taken is None:
                 tapped.emptied = mono
                 break
+            count += 1
             payload, info = taken
             arrival = info["received_timestamp"] + offset
             if not earliest <= arrival <= mono:
@@ -229,8 +231,6 @@ class Tap:
                 now = time.monotonic_ns()
                 arrival = arrival if mono < arrival <= now else now
             self._take(tapped, payload, info, arrival)
-        else:
-            count = TURN
         if count:
             self.last_arrival = mono
         return count
@@ -296,7 +296,7 @@ class Tap:
     def _close_old(self, everything: bool = False) -> None:
         now = time.monotonic_ns()
         for item in [c for c in self._closing if everything or c[0] <= now]:
-            due, old, new = item
+            _, old, new = item
             self._closing.remove(item)
             while self._drain(old) == TURN:
                 pass

@@ -255,6 +255,8 @@ class Adapter(abc.ABC):
     signal_type: ClassVar[type[SignalConfig] | None] = None
     requirements: ClassVar[tuple[Requirement, ...]] = ()
     summary: ClassVar[str] = ""
+    usual_space: ClassVar[Space | None] = None
+    """The space that such a source is usually in, for `dari adapters`; what counts is what the site file says."""
     prior_delay_ns: ClassVar[int] = 5_000_000
     """Declared prior of the transport's smallest delay: the part of it that no one-way observation can tell from offset."""
 

@@ -22,7 +22,7 @@ from bridge.site.secret import HOW, URL_PASSWORD
 from bridge.site.walk import FAULTY, Path, Walker, type_info
 from bridge.site.words import truth
 
-_SAID_AT = re.compile(r"^(options|signals)(?:\.([^:]*?))?: ", re.DOTALL)
+_SAID_AT = re.compile(r"^([^\s:]+): ")
 
 
 def entry(node: Node | None, *keys: str) -> Entry | None:
@@ -224,18 +224,20 @@ class Resolver:
     def _said_at(self, sentence: str, name: str) -> tuple[Mark | None, Path, str]:
         """Where a sentence like `signals.force.node: ...` points to: its mark, its key, and the rest of the sentence."""
         match = _SAID_AT.match(sentence)
-        if match is None:
+        first, _, rest = match[1].partition(".") if match is not None else ("", "", "")
+        if first in ("options", "signals"):
+            path: Path = ("sources", name, first)
+        else:
+            path, rest = ("sources", name, "options"), match[1] if match is not None else ""
+        at = entry(self.root, *path)
+        if match is None or at is None or (first not in ("options", "signals", *entries(self.root, *path))):
             return None, (), sentence
-        path: Path = ("sources", name, match[1])
-        at, rest = entry(self.root, *path), match[2] or ""
         while at is not None and rest and isinstance(at.value, Mapping):
             # A tag may hold dots itself: the longest key that fits is meant.
             key = max((k for k in at.value.entries if rest == k or rest.startswith(k + ".")), key=len, default=None)
             if key is None:
                 break
             at, path, rest = at.value.entries[key], (*path, key), rest[len(key) + 1 :]
-        if at is None:
-            return None, (), sentence
         said = sentence[match.end() :] if not rest else sentence
         return (at.key if rest or not isinstance(at.value, Scalar) else at.value.mark), path, said
 

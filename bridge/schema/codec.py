@@ -120,12 +120,20 @@ def _decode(data: Any, decoder: _Decoder[T], type_: Any, untyped: Callable[[Any]
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise explain(error, type_, untyped(data)) from None
+        try:
+            raw = untyped(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as damage:
+            raise _unreadable(form, damage) from None
+        raise explain(error, type_, raw) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SchemaError(
-            f"this is no readable {form}: {error}",
-            hint="the data was cut, damaged or is of another kind; take it again from its source",
-        ) from None
+        raise _unreadable(form, error) from None
+
+
+def _unreadable(form: str, error: Exception) -> SchemaError:
+    return SchemaError(
+        f"this is no readable {form}: {error}",
+        hint="the data was cut, damaged or is of another kind; take it again from its source",
+    )
 
 
 def _check_open(record: Any, path: str = "") -> None:

@@ -1,0 +1,94 @@
+"""Messages of a log into objects, by the definitions that the log itself carries: foreign logs decode as well as ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mcap.records import Schema
+
+from bridge.errors import LogError
+
+
+class Decoder:
+    """Decodes CDR messages of one log; each schema gets a type store of its own, so versions of a type do not mix."""
+
+    def __init__(self, schemas: dict[int, Schema], where: str) -> None:
+        self._schemas = schemas
+        self._where = where
+        self._stores: dict[int, Any] = {}
+
+    def decode(self, schema_id: int, encoding: str, data: bytes) -> Any:
+        """One message as an object with the fields of its type. Raises `LogError` where it can not be decoded."""
+        schema = self._schemas.get(schema_id)
+        if schema is None or encoding != "cdr" or schema.encoding not in ("ros2msg", "ros2idl"):
+            kind = "no schema" if schema is None else f"schema encoding {schema.encoding!r}"
+            raise LogError(
+                f"messages encoded as {encoding!r} with {kind} are not decoded here",
+                where=self._where,
+                hint="dari decodes CDR with ros2msg or ros2idl schemas; the message's bytes are in the log all the same",
+            )
+        store = self._stores.get(schema_id)
+        if store is None:
+            store = self._stores[schema_id] = self._store(schema)
+        try:
+            return store.deserialize_cdr(data, schema.name)
+        except Exception as error:  # rosbags raises whatever its generated code meets: struct, index, Unicode errors
+            raise LogError(
+                f"a message of {len(data)} bytes is no {schema.name} ({error})",
+                where=self._where,
+                hint="the source sent other bytes than its type says; `dari cat --raw` shows them",
+            ) from error
+
+    def _store(self, schema: Schema) -> Any:
+        from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+        try:
+            text = schema.data.decode()
+            store = get_typestore(Stores.EMPTY)
+            store.register(
+                get_types_from_msg(text, schema.name) if schema.encoding == "ros2msg" else get_types_from_idl(text)
+            )
+        except Exception as error:  # a definition is foreign text: whatever the parser says of it is said to the reader
+            raise LogError(
+                f"the definition of {schema.name} can not be understood ({error})",
+                where=self._where,
+                hint="the log was written by a program that embeds another definition format",
+            ) from error
+        return store
+
+
+def plain(value: Any) -> Any:
+    """A decoded message as dictionaries, lists and numbers, fit for JSON.
+
+    Bytes arrays of more than 64 become their length: an image is not for reading. NaN and infinities become null.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if not f.name.startswith("__")}
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.uint8 and value.size > 64:
+            return f"<{value.size} bytes>"
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex() if len(value) <= 64 else f"<{len(value)} bytes>"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def numbers(value: Any, path: str = "") -> Iterator[str]:
+    """The paths of every field of a decoded message that holds a number or numbers, for suggestions."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for f in dataclasses.fields(value):
+            if not f.name.startswith("__"):
+                yield from numbers(getattr(value, f.name), f"{path}.{f.name}" if path else f.name)
+    elif isinstance(value, (bool, int, float, np.number)):
+        yield path
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "iuf":
+        yield f"{path}[...]"

@@ -1,0 +1,123 @@
+"""From what a person named to the MCAP file that is meant: a file, or a folder that holds one; else a clear error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from bridge.errors import LogError
+from recorder.layout import MAGIC
+
+_OTHERS = (
+    (
+        b"SQLite format 3",
+        "an SQLite bag of rosbag2 (.db3)",
+        "convert it: `ros2 bag convert` to storage mcap, or rosbags-convert",
+    ),
+    (b"#ROSBAG V", "a ROS 1 bag", "convert it with rosbags-convert, or `mcap convert`"),
+    (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip first"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with `zstd -d` first"),
+    (b"PK\x03\x04", "a zip archive", "unpack it first"),
+    (b"RRF2", "a Rerun recording (.rrd)", "open it with `rerun`"),
+)
+
+
+def find_log(path: Path) -> Path:
+    """The MCAP file that `path` means. Raises `LogError` that says what is there instead."""
+    try:
+        if path.is_dir():
+            path = _in_directory(path)
+        size = path.stat().st_size
+        if not path.is_file():
+            raise LogError("this is no file", where=str(path), hint="name an .mcap file or a folder that holds one")
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError:
+        raise LogError("there is no such log", where=str(path), hint=_nearby(path)) from None
+    except LogError:
+        raise
+    except (OSError, ValueError) as error:
+        raise LogError(
+            f"the log can not be opened: {getattr(error, 'strerror', None) or error}",
+            where=str(path),
+            hint="check the name, and that you may read it",
+        ) from error
+    _check_magic(path, head, size)
+    return path
+
+
+def _check_magic(path: Path, head: bytes, size: int) -> None:
+    if head.startswith(MAGIC):
+        return
+    if size == 0:
+        raise LogError(
+            "the file is empty", where=str(path), hint="its writer was stopped before it wrote a byte: nothing is lost"
+        )
+    if MAGIC.startswith(head):
+        raise LogError(
+            f"the file was cut after {size} bytes: nothing of the log is left",
+            where=str(path),
+            hint="copy it again from where it was recorded",
+        )
+    for magic, what, hint in _OTHERS:
+        if head.startswith(magic):
+            raise LogError(f"this is no MCAP file but {what}", where=str(path), hint=hint)
+    raise LogError(
+        f"this is no MCAP file: it begins with {head[:8]!r}",
+        where=str(path),
+        hint="name a log that `dari run` or `ros2 bag record -s mcap` wrote",
+    )
+
+
+def _in_directory(path: Path) -> Path:
+    listed = path / "metadata.yaml"
+    if listed.is_file():
+        return _by_metadata(path, listed)
+    found = sorted(path.glob("*.mcap"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise LogError("there is no .mcap file in this folder", where=str(path), hint=_nearby(path / "x.mcap"))
+    raise _several(path, found)
+
+
+def _by_metadata(path: Path, listed: Path) -> Path:
+    try:
+        text = yaml.safe_load(listed.read_text(encoding="utf-8"))
+        names = [Path(str(name)).name for name in text["rosbag2_bagfile_information"]["relative_file_paths"]]
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise LogError(
+            f"metadata.yaml is not what rosbag2 writes ({type(error).__name__}: {error})",
+            where=str(listed),
+            hint="name the .mcap file itself",
+        ) from error
+    missing = [name for name in names if not (path / name).is_file()]
+    if missing or not names:
+        raise LogError(
+            f"metadata.yaml names files that are not there: {', '.join(missing) or 'none at all'}",
+            where=str(listed),
+            hint="copy the whole folder, or name the .mcap file itself",
+        )
+    if len(names) > 1:
+        raise _several(path, [path / name for name in names])
+    return path / names[0]
+
+
+def _several(path: Path, found: list[Path]) -> LogError:
+    newest = max(found, key=lambda p: p.stat().st_mtime)
+    names = ", ".join(p.name for p in found[:5]) + (" ..." if len(found) > 5 else "")
+    return LogError(
+        f"this folder holds {len(found)} logs: {names}", where=str(path), hint=f"name one; the newest is {newest}"
+    )
+
+
+def _nearby(path: Path) -> str:
+    parent = path.parent
+    try:
+        logs = sorted(parent.glob("*.mcap"), key=lambda p: p.stat().st_mtime) if parent.is_dir() else []
+    except OSError:
+        logs = []
+    if logs:
+        return f"the newest log in {parent} is {logs[-1].name}"
+    return "`dari run SITE` and `dari demo` write logs, and print where"

@@ -1,0 +1,1 @@
+"""What each log command prints, and how it gets it."""

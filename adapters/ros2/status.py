@@ -12,22 +12,27 @@ _HEAD = 4
 
 
 def decode_status(payload: bytes) -> list[GoalStatus]:
-    """The entries of a status array: a sequence of (16-byte goal id, int32 s, uint32 ns, int8 status), aligned to 4 bytes.
+    """The entries of a status array: a sequence of (16-byte goal id, int32 s, uint32 ns, int8 status).
+
+    Bytes lie anywhere, the numbers at multiples of four: an entry's length depends on where it begins.
 
     Raises:
         ValueError: the bytes end before the sequence does.
     """
+    if len(payload) < _HEAD + 4:
+        raise ValueError("no GoalStatusArray: too short")
     order = "<" if payload[1] & 1 else ">"
-    entry = struct.Struct(f"{order}16siIb")
+    count_at, rest = struct.Struct(f"{order}I"), struct.Struct(f"{order}iIb")
+    (count,) = count_at.unpack_from(payload, _HEAD)
+    found: list[GoalStatus] = []
+    at = _HEAD + 4
     try:
-        (count,) = struct.unpack_from(f"{order}I", payload, _HEAD)
-        found: list[GoalStatus] = []
-        at = _HEAD + 4
         for _ in range(count):
-            at = _HEAD + (at - _HEAD + 3) // 4 * 4 if found else at
-            goal, seconds, nanoseconds, status = entry.unpack_from(payload, at)
+            goal = payload[at : at + 16]
+            at = _HEAD + (at + 16 - _HEAD + 3) // 4 * 4
+            seconds, nanoseconds, status = rest.unpack_from(payload, at)
+            at += rest.size
             found.append(GoalStatus(UUID(bytes=goal), seconds * 1_000_000_000 + nanoseconds, status))
-            at += entry.size
     except struct.error as error:
         raise ValueError(f"no GoalStatusArray: {error}") from error
     return found

@@ -182,7 +182,7 @@ def test_it_says_which_inputs_it_uses() -> None:
         ("start and", 10, "read"),
         ("start)", 6, "read"),
         ("start; done", 6, "read"),
-        ("start and \x00", 1, "read"),
+        ("start and \x00", None, "read"),
         ("not " * 60 + "start", None, "nested"),
         ("-" * 400 + "1 > alarm", None, "nested"),
         ("start" + " " * LONGEST, 1, "500"),

@@ -1,0 +1,1 @@
+"""What `dari doctor` looks at on this machine, one module for each subject; each yields `Finding`s and changes nothing."""

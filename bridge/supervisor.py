@@ -7,6 +7,7 @@ sends what it had received, then the hub closes the log.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -98,6 +99,7 @@ class Supervisor:
         self._hub: subprocess.Popen[bytes] | None = None
         self._hub_ready = threading.Event()
         self._hub_restarts = 0
+        self._reader: threading.Thread | None = None
         self._said: list[HubSaid] = []
         self._children = {s.name: _Child(s.name, s.config.restart) for s in site.sources if s.config.enabled}
         self._context = zmq.Context()
@@ -158,7 +160,8 @@ class Supervisor:
         )
         self._hub_ready.clear()
         self._hub = self._spawn("bridge.hub_process", msgspec.json.encode(start), stdout=subprocess.PIPE)
-        threading.Thread(target=self._read_hub, args=(self._hub,), name="hub-reader", daemon=True).start()
+        self._reader = threading.Thread(target=self._read_hub, args=(self._hub,), name="hub-reader", daemon=True)
+        self._reader.start()
         deadline = time.monotonic() + 30
         while not self._hub_ready.wait(0.05):
             code = self._hub.poll()
@@ -172,21 +175,23 @@ class Supervisor:
 
     def _read_hub(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            try:
-                said = msgspec.json.decode(line, type=HubSaid)
-            except msgspec.MsgspecError:
-                self._say(line.decode(errors="replace").rstrip())
-                continue
-            if said.ready:
-                self._hub_ready.set()
-            else:
-                self._said.append(said)
+        with process.stdout as lines:
+            for line in lines:
+                try:
+                    said = msgspec.json.decode(line, type=HubSaid)
+                except msgspec.MsgspecError:
+                    self._say(line.decode(errors="replace").rstrip())
+                    continue
+                if said.ready:
+                    self._hub_ready.set()
+                else:
+                    self._said.append(said)
 
     def _watch_hub(self) -> None:
         if self._hub is None or self._hub.poll() is None:
             return
         code = self._hub.returncode
+        _close_pipe(self._hub)
         self._hub_restarts += 1
         self._say(
             f"hub          error: ended {_how(code)}; a new one is started with a new log. The log it wrote is kept: "
@@ -295,9 +300,8 @@ class Supervisor:
             _close_pipe(process)
 
     def _result(self) -> Outcome:
-        deadline = time.monotonic() + 2.0
-        while not any(said.totals for said in self._said) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        if self._reader is not None:
+            self._reader.join(5.0)
         outcome = self._outcome
         for said in self._said:
             outcome.places.extend(said.closed)
@@ -328,12 +332,10 @@ class Supervisor:
 
 
 def _close_pipe(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None and not pipe.closed:
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                continue
+    """Let go of a child's lifeline; what it prints is closed by the thread that reads it."""
+    if process.stdin is not None and not process.stdin.closed:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
 
 
 def _how(code: int) -> str:

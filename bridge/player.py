@@ -34,6 +34,9 @@ class Player(abc.ABC):
     """Plays messages into something live, in the order and at the moments that `dari replay` decides."""
 
     requirements: ClassVar[tuple[Requirement, ...]] = ()
+    site_text: str = ""
+    """The site file that the log was recorded with, from its attachment; empty where it has none. Set before `open`."""
+    site_path: str = ""
 
     @abc.abstractmethod
     def open(self, channels: list[PlayedChannel], options: dict[str, str]) -> list[str]:
@@ -46,3 +49,7 @@ class Player(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Send what is held, and let go."""
+
+    def closing(self) -> str:
+        """One line for the end, after `close`: where the result lies. Empty where there is nothing to say."""
+        return ""

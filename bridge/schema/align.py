@@ -61,12 +61,12 @@ def _fill(value: Any, to_timeline: Callable[[int], int]) -> Any:
 
 @functools.cache
 def _walked(type_: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The fields of a struct in which an interval can lie; found from the types, so that a new body just works."""
+    """The fields of a struct that hold structs; found from the types, so that a new body needs no change here."""
     hints = typing.get_type_hints(type_)
-    return tuple(name for name in type_.__struct_fields__ if _may_hold(hints[name]))
+    return tuple(name for name in type_.__struct_fields__ if _holds_struct(hints[name]))
 
 
-def _may_hold(hint: Any) -> bool:
+def _holds_struct(hint: Any) -> bool:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return hint is Interval or bool(_walked(hint))
-    return any(_may_hold(argument) for argument in typing.get_args(hint))
+        return True
+    return any(_holds_struct(argument) for argument in typing.get_args(hint))

@@ -32,11 +32,10 @@ class _Kept:
 
 @dataclass(frozen=True)
 class ClockRecord:
-    """One message for `/dari/clock/<source>`: CDR bytes, and its times in ns on the timeline."""
+    """One message for `/dari/clock/<source>`: CDR bytes, and when it was written, in ns on the timeline."""
 
     source: str
-    log_time: int
-    publish_time: int
+    at_ns: int
     data: bytes
 
 
@@ -46,6 +45,7 @@ class ClockColumns:
     def __init__(self) -> None:
         self._channels: dict[tuple[str, int], dict[int, Channel]] = {}
         self._kept: dict[tuple[str, int, str], _Kept] = {}
+        self._written: dict[str, int] = {}
 
     def declare(self, source: str, epoch: int, channels: list[Channel]) -> None:
         """Make channels known, whose records will come."""
@@ -95,9 +95,10 @@ class ClockColumns:
         kept.samples += len(stamped)
         known = self._channels.get((kept.source, kept.epoch), {})
         indices, channel_index = np.unique(channel, return_inverse=True)
-        log_time, publish_time = int(aligned[-1]), int(arrival[-1])
+        # When it was written, near enough, and never back: readers are slow where times regress from chunk to chunk.
+        at = self._written[kept.source] = max(self._written.get(kept.source, 0), int(arrival.max()))
         message = ClockMessage(
-            header=Header(stamp=Time.of(log_time)),
+            header=Header(stamp=Time.of(at)),
             source=kept.source,
             clock=kept.clock,
             source_epoch=kept.epoch,
@@ -121,7 +122,7 @@ class ClockColumns:
             message.reference_ns = int(stamp[last])
             message.uncertainty_ns = int(uncertainty[last])
             message.method = "as held for the last stamp"
-        return ClockRecord(kept.source, log_time, publish_time, messages.serialize(CLOCK_TYPE, message))
+        return ClockRecord(kept.source, at, messages.serialize(CLOCK_TYPE, message))
 
 
 def host_record(monotonic_ns: int, realtime_ns: int, base_ns: int) -> ClockRecord:
@@ -135,4 +136,4 @@ def host_record(monotonic_ns: int, realtime_ns: int, base_ns: int) -> ClockRecor
         monotonic_ns=monotonic_ns,
         realtime_ns=realtime_ns,
     )
-    return ClockRecord(HOST, now, now, messages.serialize(CLOCK_TYPE, message))
+    return ClockRecord(HOST, now, messages.serialize(CLOCK_TYPE, message))

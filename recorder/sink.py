@@ -268,7 +268,7 @@ class McapSink(Sink):
     def _clock(self, record: ClockRecord) -> None:
 
         identity = self._channels.own(f"/dari/clock/{escape_part(record.source)}", CLOCK_TYPE)
-        self._own(identity, record.log_time, record.publish_time, record.data)
+        self._own(identity, record.at_ns, record.at_ns, record.data)
 
     def _own(self, identity: int, log_time: int, publish_time: int, data: bytes) -> None:
         log_time, publish_time = max(0, log_time), max(0, publish_time)

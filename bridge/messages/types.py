@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SEPARATOR = "=" * 80
 _TYPE_NAME = re.compile(r"^[a-z][a-z0-9_]*/(msg|srv|action)/[A-Za-z][A-Za-z0-9_]*$")
+_SURPLUS = 64
 _HEADER = "std_msgs/msg/Header"
 _DTYPES: dict[str, np.dtype[Any]] = {
     "bool": np.dtype("bool"),
@@ -45,6 +46,7 @@ class MessageTypes:
         self._lock = threading.RLock()
         self._store: Typestore = get_typestore(Stores.ROS2_KILTED)
         self._texts: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
         own: dict[str, Any] = {}
         for message in MESSAGES:
             self._texts[message.type_name] = msg_text(message)
@@ -67,7 +69,10 @@ class MessageTypes:
     def type_hash(self, type_name: str) -> str:
         """The REP-2011 hash of a type (`RIHS01_...`)."""
         self._need(type_name)
-        return self._store.hash_rihs01(type_name)
+        with self._lock:
+            if type_name not in self._hashes:
+                self._hashes[type_name] = self._hash(type_name)
+            return self._hashes[type_name]
 
     def register(self, type_name: str, definition_text: str) -> None:
         """Make a type, and all that its text holds, known.
@@ -138,12 +143,22 @@ class MessageTypes:
         """The message in CDR bytes of either endianness."""
         self._need(type_name)
         try:
-            return self._store.deserialize_cdr(data, type_name)
+            if len(data) < 4 or data[0] != 0 or data[1] > 1:
+                raise ValueError("the first four bytes are no CDR encapsulation that is known here")
+            layout = self._store.get_msgdef(type_name)
+            read = layout.deserialize_cdr_le if data[1] else layout.deserialize_cdr_be
+            message, end = read(memoryview(data)[4:], 0, layout.cls, self._store)
+            # Not the store's own check: rmw's serialized messages may end with bytes that mean nothing, up to eight for
+            # each empty sequence, since their size is estimated before they are written.
+            if len(data) - 4 - end > max(_SURPLUS, end):
+                raise ValueError(f"{len(data) - 4 - end} bytes are left over behind it")
         except Exception as error:
+            # What damaged bytes raise inside generated code is anything: tell it in one form.
             raise SchemaError(
                 f"{len(data)} bytes are no {type_name}: {error}",
                 hint="the data was cut, or is of another type or another version of it",
             ) from error
+        return message
 
     def begins_with_header(self, type_name: str) -> bool:
         """Whether the first field is a `std_msgs/msg/Header`."""
@@ -161,6 +176,19 @@ class MessageTypes:
 
     def _names_inside(self, type_name: str) -> list[str]:
         return [name for _, field in self._store.fielddefs[type_name][1] if (name := _named(field))]
+
+    def _hash(self, type_name: str) -> str:
+        """By way of a store in which `char` is `uint8`, which is what a `.msg` file means by it in ROS 2."""
+        from rosbags.typesys.store import Typestore
+
+        plain, waiting = Typestore(), [type_name]
+        while waiting:
+            name = waiting.pop()
+            if name not in plain.fielddefs:
+                constants, fields = self._store.fielddefs[name]
+                plain.fielddefs[name] = (constants, [(field, _without_char(kind)) for field, kind in fields])
+                waiting += self._names_inside(name)
+        return plain.hash_rihs01(type_name)
 
     def _with_dependencies(self, type_name: str) -> str:
         """Depth first, each type once, as rosbag2 does; texts of our own keep their comments."""
@@ -223,6 +251,18 @@ def _named(field: Any) -> str:
     if node == Nodetype.NAME:
         return str(detail)
     return _named(detail[0]) if node in (Nodetype.ARRAY, Nodetype.SEQUENCE) else ""
+
+
+def _without_char(field: Any) -> Any:
+    """The same field with `uint8` for `char`."""
+    from rosbags.interfaces import Nodetype
+
+    node, detail = field
+    if node == Nodetype.BASE:
+        return (node, ("uint8", 0)) if detail[0] == "char" else field
+    if node == Nodetype.NAME:
+        return field
+    return (node, (_without_char(detail[0]), detail[1]))
 
 
 def _scalar(name: str) -> Any:

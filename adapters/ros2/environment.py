@@ -7,6 +7,7 @@ environment inherits the guard and starts at once, a Python of ANOTHER environme
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bridge.errors import DariError, MissingPackageError, UsageError
+from bridge.errors import MissingPackageError, UsageError
 
 DOMAIN_MAX = 232
 """The largest domain whose ports fit below 65536 (7400 + 250 * domain); above 101 Linux may have given a port away."""
@@ -94,8 +95,7 @@ def load_rclpy() -> ModuleType:
     """Import rclpy, or say plainly why it can not be.
 
     Raises:
-        MissingPackageError: it is not installed, or belongs to another Python.
-        DariError: a sourced ROS 2 and the wheels are mixed in this process.
+        MissingPackageError: it is not installed, belongs to another Python, or is there twice, sourced and as wheels.
     """
     spec = find_spec("rclpy")
     if spec is None:
@@ -105,7 +105,7 @@ def load_rclpy() -> ModuleType:
         )
     doubled = two_installations(spec.origin, os.environ)
     if doubled is not None:
-        raise DariError(
+        raise MissingPackageError(
             doubled,
             hint="use one: start from a shell that has not sourced ROS 2, or from an environment without the extra `ros2`",
         )
@@ -114,7 +114,8 @@ def load_rclpy() -> ModuleType:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             import rclpy
-            import rosidl_generator_py  # noqa: F401 - loaded with the first type otherwise
+
+            importlib.import_module("rosidl_generator_py")  # loaded with the first type otherwise
             from rclpy.impl.implementation_singleton import rclpy_implementation  # noqa: F401 - loads the C part
     except ImportError as error:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.ros2.environment import ament_prefixes
+from bridge.errors import SchemaError
 
 TOPIC_KEY = "dari.topic"
 """Channel metadata: the topic's name in the ROS graph, which replay restores."""
@@ -70,7 +71,7 @@ def definition(type_name: str) -> str:
 
         try:
             return messages.definition(type_name)
-        except (KeyError, ValueError):
+        except SchemaError:
             raise missing from None
 
 

@@ -6,7 +6,6 @@ milliseconds apart. The received timestamp is set by DDS, so that batching does 
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from adapters.ros2.actions import ActionTracker, Moment
 from adapters.ros2.losses import Gap, LossReport, PublisherNumbers
 from adapters.ros2.status import decode_status
 from bridge.adapter import Channel, Port
+from bridge.messages.header import header_stamp_ns
 
 WAIT_NS = 100_000_000
 BATCH_S = 0.002
@@ -27,19 +27,6 @@ SLACK_NS = 50_000_000
 REPORT_NS = 1_000_000_000
 FRESH_NS = 2_000_000_000
 """Latched messages arrive at once: what comes this long after a publisher was first seen was published since."""
-_LITTLE, _BIG = struct.Struct("<iI"), struct.Struct(">iI")
-
-
-def header_stamp(payload: bytes) -> int | None:
-    """`header.stamp` of a CDR message whose type begins with a header, in ns; None where it was never set (zero).
-
-    The stamp is two 32-bit numbers behind the 4 bytes of encapsulation, whose second byte tells the endianness.
-    """
-    if len(payload) < 12 or payload[1] > 1 or payload[0]:
-        return None
-    seconds, nanoseconds = (_LITTLE if payload[1] else _BIG).unpack_from(payload, 4)
-    stamp: int = seconds * 1_000_000_000 + nanoseconds
-    return stamp or None
 
 
 class Tapped:
@@ -238,9 +225,9 @@ class Tap:
     def _take(self, tapped: Tapped, payload: bytes, info: dict[str, Any], arrival: int) -> None:
         sent: int | None = info["source_timestamp"] or None
         if tapped.header_aligns:
-            stamp, beside = header_stamp(payload), sent
+            stamp, beside = header_stamp_ns(payload), sent
         else:
-            stamp, beside = sent, header_stamp(payload) if tapped.has_header else None
+            stamp, beside = sent, header_stamp_ns(payload) if tapped.has_header else None
         number = info.get("publication_sequence_number")
         gid = info.get("publisher_gid")
         publisher: bytes = gid["data"] if gid else b""

@@ -83,8 +83,7 @@ def start_robot(domain: int) -> Iterator[Callable[[], Robot]]:
 
     yield start
     for robot in running:
-        if robot.process.poll() is None:
-            robot.end()
+        robot.end()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from adapters.ros2 import ActionMap, Ros2Adapter, Ros2Options
 from adapters.ros2 import environment as env
-from adapters.ros2.tap import header_stamp
 from bridge.adapter import require
 from bridge.errors import DariError, MissingPackageError, UsageError
 from bridge.schema import Verb
@@ -120,17 +119,3 @@ def test_a_domain_out_of_range_is_no_traceback(monkeypatch: pytest.MonkeyPatch) 
     pytest.importorskip("rclpy", reason="rclpy is not installed here")
     with pytest.raises(UsageError, match="out of range"):
         adapter(domain=233).run(RecordingPort())
-
-
-@pytest.mark.parametrize(
-    ("payload", "stamp"),
-    [
-        (b"\x00\x01\x00\x00" + (7).to_bytes(4, "little") + (9).to_bytes(4, "little"), 7_000_000_009),
-        (b"\x00\x00\x00\x00" + (7).to_bytes(4, "big") + (9).to_bytes(4, "big"), 7_000_000_009),
-        (b"\x00\x01\x00\x00" + bytes(8), None),
-        (b"\x00\x01\x00\x00\x01", None),
-        (b"\x00\x09\x00\x00" + bytes(range(8)), None),
-    ],
-)
-def test_a_header_stamp_minds_the_endianness_and_zero_is_none(payload: bytes, stamp: int | None) -> None:
-    assert header_stamp(payload) == stamp

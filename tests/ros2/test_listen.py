@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.ros2 import tap
 from bridge.adapter import Channel, Rate
 from bridge.schema import HealthCode, Space
 from bridge.testing import RecordingPort, make_source
@@ -236,6 +237,24 @@ def test_nothing_that_was_received_is_left_when_it_is_stopped(robot: Any, listen
     port.free.set()
     listening.stop()
     assert len(on(port, "/words")) == 701
+
+
+def test_arrival_is_when_dds_had_it_and_survives_a_clock_that_is_set(
+    robot: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot("publisher", topic="/words", type=STRING)
+    port = listen().port
+    robot.until_matched("/words")
+    steps = [0]
+    honest = tap._clock_pair
+    monkeypatch.setattr(tap, "_clock_pair", lambda: (honest()[0] + steps[-1], honest()[1]))
+    for number, step in enumerate((0, 3_600_000_000_000, -3_600_000_000_000), start=1):
+        steps.append(step)
+        before = time.time_ns()
+        robot("publish", topic="/words")
+        assert port.wait_for(lambda p, n=number: len(on(p, "/words")) == n)
+        # The port's timeline is the realtime of its start: the same clock here, to some microseconds.
+        assert before - 5_000_000 <= on(port, "/words")[-1].arrival <= time.time_ns() + 5_000_000
 
 
 def test_silence_is_said_where_it_is_asked_for(robot: Any, listen: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bridge.adapter import Requirement, require
-from bridge.errors import DariError
+from bridge.errors import DariError, UsageError
 from twin.testbed.clock import SkewedClock
 from twin.testbed.plant import NAMESPACE, PlantSettings
 from twin.testbed.ports import HOST, claim
@@ -62,12 +62,19 @@ def _watch(stop: Callable[[], None]) -> None:
 
 def _write_ready(path: Path, ready: dict[str, Any]) -> None:
     part = path.with_name(path.name + ".part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
-    part.replace(path)
+    try:
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"can not be written: {error.strerror}", where=str(path), hint="give another --ready"
+        ) from error
 
 
 def run(settings: Settings) -> None:
     """Run the stand-in until it is told to stop. Raises `DariError` with what to do when it can not."""
+    stopping = threading.Event()
+    _watch(stopping.set)
     opcua = claim(settings.opcua_port, "--opcua-port")
     modbus = claim(settings.modbus_port, "--modbus-port")
     mqtt = claim(settings.mqtt_port, "--mqtt-port")
@@ -94,8 +101,7 @@ def run(settings: Settings) -> None:
         floor = ShopFloor(plant, truth)
         stack.callback(floor.stop)
         clock = SkewedClock.start("joint", skew_ms=settings.joint_skew_ms, drift_ppm=settings.joint_drift_ppm)
-        standin = Standin(settings.seed, clock, truth, floor.send)
-        _watch(standin.stopping.set)
+        standin = Standin(settings.seed, clock, truth, floor.send, stopping)
         faces: list[Face] = []
         ready: dict[str, Any] = {"pid": os.getpid(), "pids": [os.getpid(), floor.pid], "seed": settings.seed}
         actions: Any = None
@@ -135,8 +141,7 @@ def run(settings: Settings) -> None:
         worker.join(5.0)
         if worker.error is not None:
             raise worker.error
-        if not floor.alive():
-            floor.ready(0.0)
+        floor.check()
 
 
 def main() -> int:

@@ -83,7 +83,8 @@ class OpcUa:
             node = await folder.add_variable(types.NodeId(tag, index), types.QualifiedName(tag, index), value, kind)
             self._nodes[tag], self._types[tag] = node.nodeid, kind
             await self.write(tag, value)
-        # A device's own time is its own clock: asyncua would serve the host's.
+        # A device's own time is its own clock: asyncua would serve the host's, and write it over this once a second.
+        self._server.disable_clock(True)
         current = types.NodeId(types.ObjectIds.Server_ServerStatus_CurrentTime)
         self._server.set_attribute_value_callback(current, lambda _node, _attribute: self._now())
         await self._server.start()
@@ -128,9 +129,11 @@ class Modbus:
 
     async def start(self, port: int) -> None:
         """Listen."""
+        from pymodbus.constants import ExcCodes
         from pymodbus.server import ModbusTcpServer
         from pymodbus.simulator import DataType, SimData, SimDevice
 
+        self._refused = ExcCodes.ILLEGAL_FUNCTION
         coils = [SimData(0, values=[False] * 16, datatype=DataType.BITS, readonly=True)]
         holding = [SimData(0, count=8, values=0, datatype=DataType.REGISTERS, readonly=True)]
         spare = [SimData(0, count=1, values=0, datatype=DataType.REGISTERS, readonly=True)]
@@ -139,20 +142,22 @@ class Modbus:
         await self._server.serve_forever(background=True)
 
     async def _refresh(
-        self, function: int, _start: int, _address: int, _count: int, registers: list[int], _values: Any
-    ) -> None:
-        """Called before each request is answered: what a register says is measured when it is asked."""
+        self, function: int, _start: int, _address: int, _count: int, registers: list[int], values: Any
+    ) -> Any:
+        """Called before each request is answered: what a register says is measured when it is asked. Writing is refused."""
+        if values is not None:
+            return self._refused
         image = self.image
         if image is None:
-            return
+            return None
         if function in (1, 2):
             registers[0] = int(image.belt > 0.0) | (1 << 1) | (int(image.fault != "") << 2)
-            return
         if function != 3:
-            return
+            return None
         high, low = struct.unpack(">HH", struct.pack(">f", image.belt))
         energy = int(self._plc.energy_j) % 2**32
         registers[0:5] = [low, high, energy >> 16, energy & 0xFFFF, round(self._plc.temperature * 10) & 0xFFFF]
+        return None
 
     async def stop(self) -> None:
         """Stop listening."""

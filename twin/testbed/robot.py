@@ -23,7 +23,9 @@ _TRACKING_PATIENCE = 0.5
 _GRIP_TIME = 0.3
 _CONFIRM_TIME = 0.12
 _HELD_WIDTH = (0.032, 0.07)
-_HELD_PATIENCE = 0.02
+_STILL_SPEED = 0.03
+_LEAST_FORCE = 3.0
+_SWITCH_TIME = 0.024
 
 
 class Skill(str, Enum):
@@ -85,9 +87,8 @@ class Robot:
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._target = HOME.copy()
-        self._reading: Reading | None = None
         self._running: tuple[Request, Steps] | None = None
-        self._lost_for = 0.0
+        self._same_for = 0.0
         self.grip_output = False
         self.holding = False
 
@@ -98,11 +99,9 @@ class Robot:
 
     def begin(self, request: Request) -> None:
         """Start a skill; the robot must not be busy."""
-        steps = {Skill.MOVE: self._move, Skill.GRASP: self._grasp, Skill.PLACE: self._place}[request.skill](
-            request.order
-        )
-        next(steps)
-        self._running = (request, steps)
+        work = {Skill.MOVE: self._move, Skill.GRASP: self._grasp, Skill.PLACE: self._place}[request.skill]
+        self._running = (request, work(request.order))
+        self._advance(None)
 
     def stop(self) -> None:
         """End what is under way, because the cell is shut down."""
@@ -112,17 +111,25 @@ class Robot:
 
     def tick(self, reading: Reading) -> None:
         """Take one reading and set the motors for the next tick."""
-        self._reading = reading
         low, high = _HELD_WIDTH
-        gripped = self.grip_output and low < reading.width < high and reading.grip_force > 3.0
-        self._lost_for = 0.0 if gripped else self._lost_for + TICK
-        # The gripper's own switch: on with the first contact force, off after two ticks without, so that it does not chatter.
-        self.holding = gripped or (self.holding and self.grip_output and self._lost_for < _HELD_PATIENCE)
+        still = abs(reading.finger_velocity[0] + reading.finger_velocity[1]) < _STILL_SPEED
+        gripped = self.grip_output and low < reading.width < high and reading.grip_force > _LEAST_FORCE and still
+        self._same_for = self._same_for + TICK if gripped != self.holding else 0.0
+        # The gripper's own switch changes only when it has been so for a moment: fingers that pass a width are no grip.
+        if self._same_for >= _SWITCH_TIME or not self.grip_output:
+            self.holding, self._same_for = gripped, 0.0
+        self._advance(reading)
+
+    def _advance(self, reading: Reading | None) -> None:
+        """Let the skill under way take its next step; None begins it."""
         if self._running is None:
             return
         request, steps = self._running
         try:
-            steps.send(reading)
+            if reading is None:
+                next(steps)
+            else:
+                steps.send(reading)
         except StopIteration:
             self._running = None
             request.finish(Outcome(True))

@@ -64,6 +64,17 @@ class ShopFloor:
         """Whether the process still runs."""
         return self._process.poll() is None
 
+    def check(self) -> None:
+        """Raise `ShopFloorError` if the process has ended by itself."""
+        status = self._process.poll()
+        if status is None:
+            return
+        said = self._answers.get_nowait().get("error") if not self._answers.empty() else None
+        raise ShopFloorError(
+            f"the PLC and the sensors ended in mid-run: {said or f'exit status {status}'}",
+            hint="start the stand-in again; what it wrote so far is in the truth file",
+        )
+
     def send(self, image: Image) -> None:
         """One bus cycle's image."""
         assert self._process.stdin is not None

@@ -39,8 +39,10 @@ class Face(Protocol):
 class Standin:
     """One cell in real time. It is the `Bench` of its program; `submit` brings goals from any thread."""
 
-    def __init__(self, seed: int, clock: SkewedClock, truth: Truth, wire: Callable[[Image], None]) -> None:
-        self.stopping = threading.Event()
+    def __init__(
+        self, seed: int, clock: SkewedClock, truth: Truth, wire: Callable[[Image], None], stopping: threading.Event
+    ) -> None:
+        self.stopping = stopping
         self._truth = truth
         self._clock = clock
         self._wire = wire

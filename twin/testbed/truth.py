@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from bridge.errors import UsageError
 from twin.testbed.clock import SkewedClock
 
 
@@ -19,7 +20,12 @@ class Truth:
     def __init__(self, path: Path | None) -> None:
         self.clock = SkewedClock.start("true", skew_ms=0.0, drift_ppm=0.0)
         self._lock = threading.Lock()
-        self._file = None if path is None else path.open("w", encoding="utf-8")
+        try:
+            self._file = None if path is None else path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"can not be written: {error.strerror}", where=str(path), hint="give another --truth"
+            ) from error
 
     def write(self, kind: str, fields: Mapping[str, object], monotonic_ns: int | None = None) -> None:
         """Write a line; `monotonic_ns` is now when it is not given."""

@@ -15,6 +15,7 @@ from bridge.site.document import parse, read_text
 from bridge.site.model import Site, SourceConfig
 from bridge.site.problem import Mark, Problems, SiteProblem
 from bridge.site.resolve import Resolver, make_asset
+from bridge.site.rule_check import check_rule_sets
 from bridge.site.walk import FAULTY, Walker, convert
 
 
@@ -141,6 +142,7 @@ def examine(text: str, path: Path) -> Examination:
     site = convert(root, Site, walker, (), top)
     resolver = Resolver(root, walker, str(path.parent))
     resolver.run()
+    check_rule_sets(root, resolver)
     if isinstance(site, Site):  # else it is so broken that an adapter could not be told where it stands
         for name, config in site.sources.items():
             resolver.ask(name, config, site)

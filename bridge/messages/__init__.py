@@ -7,12 +7,14 @@ types are built on first use. All of it may be called from any thread.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.messages.header import header_stamp_ns
 from bridge.messages.joint_state import JointStateEncoder
 from bridge.messages.qos import default_qos
-from bridge.messages.types import MessageTypes
+
+if TYPE_CHECKING:
+    from bridge.messages.types import MessageTypes
 
 __all__ = [
     "JointStateEncoder",
@@ -39,8 +41,19 @@ def shared() -> MessageTypes:
     if _shared is None:
         with _building:
             if _shared is None:
+                from bridge.messages.types import MessageTypes
+
                 _shared = MessageTypes()
     return _shared
+
+
+def __getattr__(name: str) -> Any:
+    """`MessageTypes`, which needs NumPy, is imported when it is asked for."""
+    if name == "MessageTypes":
+        from bridge.messages.types import MessageTypes
+
+        return MessageTypes
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def known(type_name: str) -> bool:

@@ -68,7 +68,11 @@ def inflate(head: ChunkHead, data: bytes) -> bytes:
         raise DamagedError(f"a chunk claims to hold {head.uncompressed_size} bytes")
     try:
         if head.compression == "zstd":
-            raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=head.uncompressed_size)
+            # A damaged size must not become an allocation: the frame's own size has to say the same, or nothing.
+            declared = zstandard.get_frame_parameters(data).content_size
+            if declared not in (head.uncompressed_size, zstandard.CONTENTSIZE_UNKNOWN):
+                raise DamagedError(f"a chunk holds {declared} bytes instead of {head.uncompressed_size}")
+            raw = zstandard.ZstdDecompressor().decompressobj().decompress(data)
         elif head.compression == "lz4":
             raw = lz4.frame.decompress(data)
         elif head.compression == "":

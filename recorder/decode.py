@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,17 @@ import numpy as np
 from mcap.records import Schema
 
 from bridge.errors import LogError
+
+
+@functools.lru_cache(maxsize=256)
+def _store(name: str, encoding: str, data: bytes) -> Any:
+    """The types of one schema; parsing a definition takes milliseconds, and the same ones come in every log."""
+    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+    text = data.decode()
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(text, name) if encoding == "ros2msg" else get_types_from_idl(text))
+    return store
 
 
 class Decoder:
@@ -43,21 +55,14 @@ class Decoder:
             ) from error
 
     def _store(self, schema: Schema) -> Any:
-        from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
-
         try:
-            text = schema.data.decode()
-            store = get_typestore(Stores.EMPTY)
-            store.register(
-                get_types_from_msg(text, schema.name) if schema.encoding == "ros2msg" else get_types_from_idl(text)
-            )
+            return _store(schema.name, schema.encoding, schema.data)
         except Exception as error:  # a definition is foreign text: whatever the parser says of it is said to the reader
             raise LogError(
                 f"the definition of {schema.name} can not be understood ({error})",
                 where=self._where,
                 hint="the log was written by a program that embeds another definition format",
             ) from error
-        return store
 
 
 def plain(value: Any) -> Any:

@@ -158,6 +158,9 @@ def _from_index(file: BinaryIO, size: int) -> Layout | None:
     held = {c for block in layout.blocks for c in (block.channel_ids or ())}
     if (statistics.message_count and not layout.blocks) or not held <= layout.channels.keys():
         return None
+    found = (len(layout.metadata), len(layout.attachments))
+    if found != (statistics.metadata_count, statistics.attachment_count):
+        return None
     layout.counts = dict(statistics.channel_message_counts)
     return layout
 

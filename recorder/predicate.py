@@ -145,6 +145,9 @@ class FieldReader:
         value = message
         for name, keys in self._steps:
             parent, value = value, getattr(value, name, None)
+            if value is None and keys:
+                # `value[TAG]` of a table: its column is the plural.
+                value = getattr(parent, f"{name}s", None)
             for key in keys:
                 value = _pick(parent, value, key)
             if value is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -363,13 +362,3 @@ def flood(port: BatchPort, begin_ns: int, count: int) -> None:
                 payload,
             )
         )
-
-
-def wait_until(condition: object, seconds: float = 30.0) -> bool:
-    """Wait for a condition with a generous deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():  # type: ignore[operator]
-            return True
-        time.sleep(0.01)
-    return False

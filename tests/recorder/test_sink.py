@@ -253,7 +253,7 @@ def test_times_before_1970_are_clipped_and_said(tmp_path: Path) -> None:
     joint_states(port, MONOTONIC, 2)
     port.records[0] = port.records[0]._replace(aligned=-5)
     with open_log(rig.close()) as log:
-        assert [m.log_time for m in log.messages(["/twin/arm/joint_states"])][0] == 0
+        assert next(m.log_time for m in log.messages(["/twin/arm/joint_states"])) == 0
         assert any("before 1970" in text for _, text in log_texts(log))
 
 
@@ -341,7 +341,9 @@ def test_a_file_that_failed_says_the_same_again(tmp_path: Path) -> None:
     file.close()
 
 
-def test_little_space_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_little_space_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("recorder.sink.LOW_SPACE", 2**63)
     rig = Rig(tmp_path)
     with open_log(rig.close()) as log:

@@ -234,6 +234,7 @@ def test_joining_in_the_middle_goes_through_unknown() -> None:
     assert _told(*joined, s.state(State.SUCCEEDED)) == [[], [], []]
     lost = [s.state(State.READY), s.state(State.UNKNOWN)]
     assert _told(*lost)[-1] == ["READY -> UNKNOWN is not marked inferred"]
+    assert _told(joined[0], s.state(State.RUNNING))[-1] == ["UNKNOWN -> RUNNING is not marked inferred"]
 
 
 def test_previous_is_filled_and_a_wrong_one_is_told() -> None:

@@ -17,6 +17,7 @@ from bridge.rules.tree import (
     Either,
     Member,
     Name,
+    Negation,
     Node,
     Not,
     Scalar,
@@ -33,7 +34,7 @@ _EXTREME = {">": "min", ">=": "min", "<": "max", "<=": "max"}
 class Finding(NamedTuple):
     """One comparison that is true now: the input's place, the operator, what it is compared with."""
 
-    index: int
+    place: int
     op: str
     threshold: bool | int | float | str
 
@@ -101,11 +102,11 @@ def _compared(node: Comparison, values: Sequence[Scalar], held: bool) -> Iterato
         if a is None or b is None or isinstance(a, str) is not isinstance(b, str) or COMPARE[op](a, b) is not held:
             continue  # of a chain that is false, only the link that breaks
         true_op = op if held else _INVERSE[op]
-        for side, other, value, said in ((left, right, b, true_op), (right, left, a, _MIRRORED[true_op])):
+        for side, value, said in ((left, b, true_op), (right, a, _MIRRORED[true_op])):
             if isinstance(side, Name):
                 yield Finding(side.index, said, value)
-            elif not isinstance(side, Constant) and not isinstance(other, Name):
-                yield from readings(side, values)
+            elif isinstance(side, Negation) and isinstance(side.item, Name) and not isinstance(value, str):
+                yield Finding(side.item.index, _MIRRORED[said], -value)
             elif not isinstance(side, Constant):
-                # `force > limit - 2`: force with its threshold, and what the threshold was made of.
+                # `force - weight > 2`: what the threshold can not be told of, by its value.
                 yield from readings(side, values)

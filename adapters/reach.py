@@ -13,6 +13,11 @@ _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTD
 _CLOSED = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
 
+def reason(error: NotConnectedError) -> str:
+    """An error as one line for `Port.disconnected`: what happened and what to do; the port knows where."""
+    return f"{error.what}. Next: {error.hint}" if error.hint else error.what
+
+
 def unreachable(
     error: BaseException, *, host: str, port: int, what: str, key: str, where: str = ""
 ) -> NotConnectedError:

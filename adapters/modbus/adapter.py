@@ -10,8 +10,10 @@ from adapters.backoff import Backoff
 from adapters.event_loop import run_until_stopping
 from adapters.library_log import library_log
 from adapters.modbus.config import ModbusOptions, ModbusSignal, faults
+from adapters.reach import reason
 from bridge.adapter import Adapter, Options, Port, Requirement, SignalConfig, Source, require
 from bridge.errors import NotConnectedError, SiteError
+from bridge.schema import Space
 
 if TYPE_CHECKING:
     from adapters.modbus.poll import Exchange
@@ -30,6 +32,7 @@ class ModbusAdapter(Adapter):
     signal_type: ClassVar[type[SignalConfig] | None] = ModbusSignal
     requirements: ClassVar[tuple[Requirement, ...]] = (Requirement("pymodbus", "field"),)
     summary: ClassVar[str] = "registers and bits of Modbus TCP devices, polled in blocks"
+    usual_space: ClassVar[Space | None] = Space.FIELD
 
     def __init__(self, source: Source, options: Options, signals: dict[str, SignalConfig]) -> None:
         super().__init__(source, options, signals)
@@ -69,7 +72,7 @@ class ModbusAdapter(Adapter):
             try:
                 await Connection(self._options, self._signals, self.exchanges, port).run()
             except NotConnectedError as error:
-                port.disconnected(str(error))
+                port.disconnected(reason(error))
             if time.monotonic() - started > STEADY_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next())

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from adapters.backoff import Backoff
 from adapters.mqtt.config import MqttOptions, MqttSignal, faults
+from adapters.reach import reason
 from bridge.adapter import Adapter, Options, Port, Requirement, SignalConfig, Source, require
 from bridge.errors import NotConnectedError, SiteError
+from bridge.schema import Space
 
 if TYPE_CHECKING:
     from adapters.mqtt.payload import Reader
@@ -29,6 +31,7 @@ class MqttAdapter(Adapter):
     signal_type: ClassVar[type[SignalConfig] | None] = MqttSignal
     requirements: ClassVar[tuple[Requirement, ...]] = (Requirement("paho", "field"),)
     summary: ClassVar[str] = "topics of an MQTT broker, acknowledged when recorded"
+    usual_space: ClassVar[Space | None] = Space.FIELD
     prior_delay_ns: ClassVar[int] = 5_000_000
 
     def __init__(self, source: Source, options: Options, signals: dict[str, SignalConfig]) -> None:
@@ -81,10 +84,10 @@ class MqttAdapter(Adapter):
             try:
                 session.run()
             except RefusedError as error:
-                port.disconnected(str(error))
+                port.disconnected(reason(error))
                 wait = slow
             except NotConnectedError as error:
-                port.disconnected(str(error))
+                port.disconnected(reason(error))
             finally:
                 self._session = None
             if time.monotonic() - started > STEADY_S:

@@ -10,8 +10,10 @@ from adapters.backoff import Backoff
 from adapters.event_loop import run_until_stopping
 from adapters.library_log import library_log
 from adapters.opcua.config import OpcUaOptions, OpcUaSignal, faults
+from adapters.reach import reason
 from bridge.adapter import Adapter, Options, Port, Requirement, SignalConfig, require
 from bridge.errors import NotConnectedError, SiteError
+from bridge.schema import Space
 
 if TYPE_CHECKING:
     from adapters.opcua.items import NamespaceMemory
@@ -26,6 +28,7 @@ class OpcUaAdapter(Adapter):
     signal_type: ClassVar[type[SignalConfig] | None] = OpcUaSignal
     requirements: ClassVar[tuple[Requirement, ...]] = (Requirement("asyncua", "field"),)
     summary: ClassVar[str] = "variables of an OPC UA server, by subscription"
+    usual_space: ClassVar[Space | None] = Space.FIELD
     # A subscription hides up to one sampling interval, and a server's cycle, in the smallest delay.
     prior_delay_ns: ClassVar[int] = 100_000_000
 
@@ -66,10 +69,10 @@ class OpcUaAdapter(Adapter):
             try:
                 await self._session(memory, port)
             except RefusedError as error:
-                port.disconnected(str(error))
+                port.disconnected(reason(error))
                 wait = slow
             except NotConnectedError as error:
-                port.disconnected(str(error))
+                port.disconnected(reason(error))
             if time.monotonic() - started > STEADY_S:
                 quick.reset()
             if wait is quick:

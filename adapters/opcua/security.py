@@ -57,8 +57,9 @@ async def secure(client: Client, options: OpcUaOptions, directory: str, where: s
         Path(directory) / path for path in (options.certificate, options.private_key, options.server_certificate)
     )
     try:
-        own_certificate = await uacrypto.load_certificate(own)
-        server_certificate = await uacrypto.load_certificate(server)
+        own_file, key_file, server_file = (_properties(path) for path in (own, key, server))
+        own_certificate = await uacrypto.load_certificate(own_file.path_or_content, own_file.extension)
+        server_certificate = await uacrypto.load_certificate(server_file.path_or_content, server_file.extension)
         # The server compares the application's URI with the one in the certificate.
         client.application_uri = _application_uri(own_certificate) or client.application_uri
         for path, certificate in ((own, own_certificate), (server, server_certificate)):
@@ -66,9 +67,9 @@ async def secure(client: Client, options: OpcUaOptions, directory: str, where: s
         # Pinned: asyncua refuses a session whose server shows another certificate than this one.
         await client.set_security(
             _POLICIES[options.security],
-            certificate=str(own),
-            private_key=str(key),
-            server_certificate=str(server),
+            certificate=own_file,
+            private_key=key_file,
+            server_certificate=server_file,
             mode=ua.MessageSecurityMode[options.mode],
         )
     except (OSError, ValueError, TypeError) as error:
@@ -77,6 +78,12 @@ async def secure(client: Client, options: OpcUaOptions, directory: str, where: s
             where=where,
             hint="check options.certificate, options.private_key and options.server_certificate: PEM or DER files",
         ) from error
+
+
+def _properties(path: Path) -> uacrypto.CertProperties:
+    """A file's content with its form told by what is in it: the library would go by the end of its name."""
+    content = path.read_bytes()
+    return uacrypto.CertProperties(content, "pem" if content.lstrip().startswith(b"-----BEGIN") else "der")
 
 
 def _application_uri(certificate: x509.Certificate) -> str:

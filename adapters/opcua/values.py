@@ -41,8 +41,7 @@ def quality_of(code: int) -> tuple[Quality, str]:
         severity = code >> 30
         quality = Quality.GOOD if severity == 0 else Quality.UNCERTAIN if severity == 1 else Quality.BAD
         name = status_codes.get_name_and_doc(code & _DATA_BITS)[0]
-        # The library calls a code that it does not know Good.
-        known = quality, f"0x{code:08X}" if name == "Good" and code & _DATA_BITS else f"0x{code:08X} {name}"
+        known = quality, f"0x{code:08X} {name}"
         if len(_status_texts) < 10_000:
             _status_texts[code] = known
     return known

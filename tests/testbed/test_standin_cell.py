@@ -66,6 +66,8 @@ def test_a_part_is_picked_and_weighs_on_the_scale(rig: Rig) -> None:
     assert rig.robot.holding and not rig.cell.part_seen()
     assert rig.do(Skill.MOVE, Target.PLACE).succeeded
     assert rig.do(Skill.PLACE, 0).succeeded
+    # A release: the output goes first, the gripper's switch follows.
+    assert rig.edges[-2:] == [(False, True), (False, False)]
     rig.cell.accept()
     for _ in range(40):
         rig.tick()

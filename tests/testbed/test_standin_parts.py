@@ -130,9 +130,12 @@ def image(at: float, **changes: object) -> Image:
 def test_plc_pulses_last_long_enough_to_be_sampled() -> None:
     plc = Plc()
     plc.scan(image(0.0), 0.0)
-    assert plc.scan(image(0.008, started=1), 0.008)["Cell.CycleStart"] is True
-    assert "Cell.CycleStart" not in plc.scan(image(0.1, started=1), 0.1)
-    assert plc.scan(image(0.216, started=1), 0.216)["Cell.CycleStart"] is False
+    # The serial number is in place one cycle before the pulse that announces it.
+    changed = plc.scan(image(0.008, started=1, serial=7), 0.008)
+    assert changed["Cell.Serial"] == 7 and "Cell.CycleStart" not in changed
+    assert plc.scan(image(0.016, started=1, serial=7), 0.016)["Cell.CycleStart"] is True
+    assert "Cell.CycleStart" not in plc.scan(image(0.1, started=1, serial=7), 0.1)
+    assert plc.scan(image(0.216, started=1, serial=7), 0.216)["Cell.CycleStart"] is False
 
 
 @pytest.mark.parametrize(
@@ -153,8 +156,19 @@ def test_plc_latches_an_alarm_until_the_retry(fault: str, present: bool, code: i
     # The eye changes its mind, the alarm does not; the robot forgets its fault, the alarm stays.
     assert "Cell.AlarmCode" not in plc.scan(image(0.02, started=1, fault=fault, part_present=not present), 0.02)
     assert "Cell.AlarmCode" not in plc.scan(image(0.03, started=1), 0.03)
-    changed = plc.scan(image(0.04, started=1, retried=1), 0.04)
-    assert changed["Cell.AlarmCode"] == 0 and changed["Cell.Retry"] is True
+    assert plc.scan(image(0.04, started=1, retried=1), 0.04)["Cell.AlarmCode"] == 0
+    assert plc.scan(image(0.05, started=1, retried=1), 0.05)["Cell.Retry"] is True
+
+
+def test_plc_latches_a_grip_until_the_output_goes() -> None:
+    plc = Plc()
+    plc.scan(image(0.0), 0.0)
+    steps = [(True, False), (True, True), (True, False), (False, False)]
+    latched = []
+    for number, (output, ok) in enumerate(steps, 1):
+        plc.scan(image(number * 0.008, grip_output=output, grip_ok=ok), number * 0.008)
+        latched.append(plc.tags["Cell.Gripped"])
+    assert latched == [False, True, True, False]
 
 
 def test_plc_counts_energy() -> None:

@@ -56,6 +56,7 @@ class Plc:
             "Cell.Abandoned": False,
             "Cell.GripOutput": False,
             "Cell.GripOk": False,
+            "Cell.Gripped": False,
             "Cell.PartPresent": False,
             "Cell.AlarmCode": 0,
             "Cell.Serial": 0,
@@ -85,15 +86,19 @@ class Plc:
                 "Cell.Abandoned": image.abandoned > last.abandoned,
             }
             for tag, edge in edges.items():
+                # A pulse comes one bus cycle after what it announces (the serial number, the alarm's reset), so that whoever
+                # acts on the pulse finds that in place.
+                wanted[tag] = now < self._pulses.get(tag, 0.0)
                 if edge:
                     self._pulses[tag] = now + PULSE_S
-                wanted[tag] = now < self._pulses.get(tag, 0.0)
             wanted["Cell.AlarmCode"] = self._alarm(image, edges)
         wanted["Cell.CycleActive"] = image.started > image.done + image.abandoned
         wanted["Cell.PartPresent"] = image.part_present
         # An output is written after the inputs were read, so a grip that is let go shows the output first.
         wanted["Cell.GripOutput"] = image.grip_output
         wanted["Cell.GripOk"] = image.grip_ok
+        # Latched by the switch, released with the output: while it is on, the switch must be on too, or the part was lost.
+        wanted["Cell.Gripped"] = image.grip_output and (image.grip_ok or bool(self.tags["Cell.Gripped"]))
         if now >= self._slow:
             self._slow = now + 0.1
             if abs(image.belt - float(self.tags["Belt.Speed"])) > 0.002 or (image.belt == 0.0) != (

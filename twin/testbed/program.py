@@ -21,6 +21,8 @@ MOST_TRIES = 3
 RETRY_PAUSE = 0.45
 FEED_PATIENCE = 2.6
 BELT_STOP = 0.15
+BETWEEN_JOBS = 0.3
+"""A moment longer than the PLC's pulses: the end of a job is over before the next one begins."""
 SETTLE = 0.3
 """Time in which the PLC sees the cell at rest, so that the first job's start is an edge."""
 
@@ -89,6 +91,7 @@ class Program:
                 after = next(self._jobs)
                 self._job(draw, after)
                 draw = after
+                self._bench.pause(BETWEEN_JOBS)
         except Stopped:
             return
 
@@ -124,7 +127,6 @@ class Program:
                 bench.wipe()
                 if step < 2:
                     self._feed(after)
-                bench.pause(0.3)
                 return
             bench.pause(RETRY_PAUSE)
             if step == 1 and not bench.part_seen():

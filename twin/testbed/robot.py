@@ -113,10 +113,11 @@ class Robot:
         """Take one reading and set the motors for the next tick."""
         low, high = _HELD_WIDTH
         still = abs(reading.finger_velocity[0] + reading.finger_velocity[1]) < _STILL_SPEED
-        gripped = self.grip_output and low < reading.width < high and reading.grip_force > _LEAST_FORCE and still
+        gripped = low < reading.width < high and reading.grip_force > _LEAST_FORCE and still
         self._same_for = self._same_for + TICK if gripped != self.holding else 0.0
         # The gripper's own switch changes only when it has been so for a moment: fingers that pass a width are no grip.
-        if self._same_for >= _SWITCH_TIME or not self.grip_output:
+        # It lies in the gripper, so it lags behind the output both ways, and tells a release from a loss.
+        if self._same_for >= _SWITCH_TIME:
             self.holding, self._same_for = gripped, 0.0
         self._advance(reading)
 
@@ -141,18 +142,19 @@ class Robot:
     # -- skills ---------------------------------------------------------------------------------------------------
 
     def _move(self, order: int) -> Steps:
-        held = self.holding
+        keep = False
         if order == Target.PICK:
             self._open()
             goal = self._pose(*PICK, BELT_TOP + CLEARANCE, 0.0)
         elif order == Target.PLACE:
             x, y = self._cell.tray_place()
             goal = self._pose(x, y, TRAY_TOP + CLEARANCE, 0.0)
+            keep = self.holding
         elif order == Target.HOME:
             goal = HOME
         else:
             raise SkillError("no such target")
-        yield from self._go(goal, _SPEED, keep=held)
+        yield from self._go(goal, _SPEED, keep=keep)
 
     def _grasp(self, force: int) -> Steps:
         self._open()
@@ -202,7 +204,6 @@ class Robot:
 
     def _open(self) -> None:
         self.grip_output = False
-        self.holding = False
         self._cell.fingers(OPEN_WIDTH, 20.0)
 
     def _go(self, goal: Array, speed: float, *, keep: bool = False) -> Steps:

@@ -280,3 +280,36 @@ def test_qos_text_is_what_rosbag2_parses(kind: str) -> None:
     assert yaml.safe_load(jazzy)[0]["history"] == "keep_last"
     assert yaml.safe_load(humble)[0]["history"] == 1 and yaml.safe_load(humble)[0]["durability"] in (1, 2)
     assert math.isfinite(profile.depth) and profile.depth >= 1
+
+
+@needs_ros
+def test_ros_own_generator_takes_the_msg_files_and_finds_the_same_hashes(tmp_path: Path) -> None:
+    """`.msg` to IDL to type hash by rosidl itself: what a build of the package `dari_msgs` would announce on the graph."""
+    adapter = pytest.importorskip("rosidl_adapter.msg", reason="rosidl is not installed")
+    hasher = pytest.importorskip("rosidl_generator_type_description", reason="rosidl is not installed")
+    from bridge.schema.generate import PACKAGE, ROOT
+
+    package = tmp_path / "dari_msgs"
+    (package / "msg").mkdir(parents=True)
+    files = sorted((ROOT / PACKAGE / "msg").glob("*.msg"))
+    assert len(files) == 4
+    for file in files:
+        (package / "msg" / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
+        adapter.convert_msg_to_idl(package, "dari_msgs", Path("msg") / file.name, package / "msg")
+    arguments = tmp_path / "arguments.json"
+    arguments.write_text(
+        json.dumps(
+            {
+                "package_name": "dari_msgs",
+                "output_dir": str(tmp_path / "out"),
+                "idl_tuples": [f"{package}:msg/{file.stem}.idl" for file in files],
+                "include_paths": [f"{name}:{SHARE / name}" for name in ("std_msgs", "builtin_interfaces")],
+            }
+        )
+    )
+    hasher.generate_type_hash(str(arguments))
+    for file in files:
+        made = json.loads((tmp_path / "out" / "msg" / f"{file.stem}.json").read_text())
+        hashes = {item["type_name"]: item["hash_string"] for item in made["type_hashes"]}
+        name = f"dari_msgs/msg/{file.stem}"
+        assert hashes[name] == messages.type_hash(name)

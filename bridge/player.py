@@ -37,6 +37,8 @@ class Player(abc.ABC):
     site_text: str = ""
     """The site file that the log was recorded with, from its attachment; empty where it has none. Set before `open`."""
     site_path: str = ""
+    taken: frozenset[int] | None = None
+    """Ids of the channels that are really played, set by `open`; None means all of them. What is not taken is not counted."""
 
     @abc.abstractmethod
     def open(self, channels: list[PlayedChannel], options: dict[str, str]) -> list[str]:

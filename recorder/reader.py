@@ -20,6 +20,7 @@ from recorder.find import find_log
 from recorder.layout import AttachmentRef, Layout, Progress, read_layout
 
 EVENTS_TOPIC = "/dari/events"
+RUN_RECORD = "dari.run"
 EVENT_TYPE = "dari_msgs/msg/TaskEvent"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from bridge.player import PlayedChannel, PlayedMessage, Player
-from recorder.reader import EVENT_TYPE, EVENTS_TOPIC, Log, LogChannel, LogMessage
+from recorder.reader import EVENT_TYPE, EVENTS_TOPIC, RUN_RECORD, Log, LogChannel, LogMessage
 
 OWN = "/dari/"
 """Topics of dari itself: events, log and clocks."""
@@ -71,6 +71,7 @@ class ReplayReport:
     played: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     cannot: list[str] = field(default_factory=list)
+    closing: str = ""
     late: int = 0
     latest_ns: int = 0
     elapsed_s: float = 0.0
@@ -116,13 +117,18 @@ def replay(
         else:
             chosen.append(channel)
     window = selection.window(log)
+    player.site_text, player.site_path = site_of(log)
     report.cannot = player.open([_played_channel(c) for c in chosen], dict(options or {}))
+    taken = player.taken
+    if taken is not None:
+        chosen = [c for c in chosen if c.id in taken]
     begun = time.monotonic_ns()
     try:
         if window is not None:
             _play(log, player, {c.id for c in chosen}, window, selection.space, rate, stopping, report, said)
     finally:
         player.close()
+        report.closing = player.closing()
         report.elapsed_s = (time.monotonic_ns() - begun) / 1e9
     return report
 
@@ -169,6 +175,13 @@ def _play(
         report.played[message.channel.topic] += 1
         if said is not None:
             said(report, message.log_time - start, end - start)
+
+
+def site_of(log: Log) -> tuple[str, str]:
+    """The text of the site file in a log and its path where it was recorded; empty texts where there is none."""
+    run = log.metadata.get(RUN_RECORD, {})
+    data = log.attachment(run.get("site_attachment", ""))
+    return (data.decode("utf-8", "replace"), run.get("site_path", "")) if data is not None else ("", "")
 
 
 def _of_space(log: Log, messages: Iterator[LogMessage], space: str | None) -> Iterator[LogMessage]:

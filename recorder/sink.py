@@ -22,6 +22,7 @@ from recorder.clock_columns import CLOCK_TYPE, ClockColumns, ClockRecord, host_r
 from recorder.disk import LOW_SPACE, LogFile, free_bytes
 from recorder.encode import LOG_TYPE, event, health_line, log_message
 from recorder.options import McapOptions
+from recorder.reader import RUN_RECORD
 from recorder.rosbag import RECORD, serialized_metadata
 from recorder.wording import size
 
@@ -84,7 +85,7 @@ class McapSink(Sink):
         self._writer.start(profile="ros2", library=f"dari {bridge.__version__}")
         self._channels = ChannelTable(self._writer, self.options.rosbag2)
         self._rosbag2()
-        self._writer.add_metadata("dari.run", self._run_record(begun))
+        self._writer.add_metadata(RUN_RECORD, self._run_record(begun))
         self._writer.add_metadata("dari.software", dict(run.software))
         self._writer.add_metadata("dari.clocks", CLOCK_SEMANTICS)
         for name, media_type, data in attached:
@@ -98,18 +99,22 @@ class McapSink(Sink):
         return {
             "run_id": str(run.run_id),
             "site": run.site_name,
-            "site_path": Path(run.site_path).name,
+            "site_path": run.site_path,
+            "site_attachment": self._site_name(),
             "begun": begun.isoformat(),
             "realtime_ns": str(run.realtime_ns),
             "monotonic_ns": str(run.monotonic_ns),
         }
+
+    def _site_name(self) -> str:
+        return Path(self._run.site_path).name or "site.yaml"
 
     def _attachments(self) -> list[tuple[str, str, bytes]]:
         from bridge.schema.generate import json_schema
 
         schema = json.dumps(json_schema(), ensure_ascii=False).encode()
         found = [
-            (Path(self._run.site_path).name or "site.yaml", "application/yaml", self._run.site_text.encode()),
+            (self._site_name(), "application/yaml", self._run.site_text.encode()),
             ("task-event.schema.json", "application/schema+json", schema),
         ]
         for name in self.options.attach:

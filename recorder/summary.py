@@ -21,9 +21,8 @@ from bridge.schema import (
     TaskEvent,
 )
 from recorder.clocks import Clocks, ClockSummary
-from recorder.reader import Log, LogChannel
+from recorder.reader import RUN_RECORD, Log, LogChannel
 
-RUN_RECORD = "dari.run"
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED, State.SKIPPED})
 
 

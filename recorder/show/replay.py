@@ -82,6 +82,8 @@ def lines(report: ReplayReport, name: str) -> list[str]:
     for reason, topics in report.left_out.items():
         shown = ", ".join(sorted(topics)[:6]) + (f" and {len(topics) - 6} more" if len(topics) > 6 else "")
         found.append(f"  left out ({reason}): {shown}")
+    if report.closing:
+        found.append(report.closing)
     if report.late:
         found.append(f"  {report.late} messages were late, by {span(report.latest_ns)} at most: this machine was busy")
     return found

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from recorder_rig import MONOTONIC, MS, Rig, Told, joint_states
+from recorder_rig import MONOTONIC, MS, SITE_TEXT, Rig, Told, joint_states
 
 import recorder.commands
 from bridge import registry
@@ -37,6 +37,7 @@ class KeepingPlayer(Player):
 
     def open(self, channels: list[PlayedChannel], options: dict[str, str]) -> list[str]:
         self.channels, self.options = channels, options
+        self.taken = frozenset(c.id for c in channels if c.topic != options.get("refuse"))
         return ["/twin/arm/wrench: made up for this test"]
 
     def play(self, message: PlayedMessage) -> None:
@@ -104,6 +105,20 @@ def test_everything_is_played_in_order_untouched(
     out = capsys.readouterr().out
     assert f"played {len(expected)} messages" in out
     assert "can not be played: /twin/arm/wrench: made up" in out
+
+
+def test_the_site_file_reaches_the_player(written: tuple[Path, Told], tmp_path: Path) -> None:
+    run(written[0], "--to", "keeping", "--rate", "max")
+    assert KeepingPlayer.last.site_text == SITE_TEXT
+    assert KeepingPlayer.last.site_path == "/somewhere/testcell.yaml"
+
+
+def test_what_the_player_does_not_take_is_not_counted(written: tuple[Path, Told]) -> None:
+    player = KeepingPlayer()
+    with open_log(written[0]) as log:
+        options = {"refuse": "/twin/arm/joint_states"}
+        report = replay(log, player, Selection(include=("/twin/*",)), rate=None, options=options)
+    assert set(report.played) == {"/twin/arm/gripper/state", "/twin/arm/wrench"}
 
 
 def test_the_pace_is_that_of_the_log(short: Path) -> None:

@@ -59,7 +59,7 @@ def test_name_metadata_and_attachments(written: tuple[Path, Told]) -> None:
     with open_log(path) as log:
         assert log.closed
         assert log.metadata["dari.run"]["run_id"] == str(RUN_ID)
-        assert log.metadata["dari.run"]["site_path"] == "testcell.yaml", "no path of the recording machine"
+        assert log.metadata["dari.run"]["site_attachment"] == "testcell.yaml"
         assert "aligned" in log.metadata["dari.clocks"]["log_time"]
         assert log.metadata["dari.software"] == {"dari": "0.1.0"}
         assert log.metadata["dari.source.press"]["space"] == "field"

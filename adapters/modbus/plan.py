@@ -68,6 +68,25 @@ def split(block: Block) -> list[Block]:
     ]
 
 
+def rejoin(parts: list[Block]) -> list[Block]:
+    """The parts of a split block, those joined again that lie side by side and were not refused: fewer requests from now on."""
+    joined: list[Block] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        limit = MAX_BITS if part.table in BIT_TABLES else MAX_REGISTERS
+        if (
+            last is not None
+            and not last.resting
+            and not part.resting
+            and last.start + last.count >= part.start
+            and part.start + part.count - last.start <= limit
+        ):
+            joined[-1] = Block(part.unit_id, part.table, [*last.readings, *part.readings])
+        else:
+            joined.append(part)
+    return joined
+
+
 def _join(unit_id: int, table: str, readings: Iterable[Reading], gap: int, limit: int) -> list[Block]:
     blocks: list[Block] = []
     run: list[Reading] = []

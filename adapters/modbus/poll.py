@@ -13,7 +13,7 @@ from pymodbus.exceptions import ConnectionException, ModbusException, ModbusIOEx
 
 from adapters.modbus.config import BIT_TABLES, DEFAULT_GROUP, ModbusOptions, ModbusSignal
 from adapters.modbus.decode import views
-from adapters.modbus.plan import Block, plan, split
+from adapters.modbus.plan import Block, plan, rejoin, split
 from adapters.reach import unreachable
 from bridge.adapter import Port
 from bridge.errors import NotConnectedError
@@ -201,7 +201,7 @@ class Connection:
             parts: list[Block] = []
             for part in split(block):
                 parts.extend(await self._read(client, part, signals, silent))
-            return parts
+            return rejoin(parts)
         if code not in _PASSES_BY_ITSELF:
             block.resting = time.monotonic() + self._options.retry_s
         self._bad(block, exception_name(code), signals)

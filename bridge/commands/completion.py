@@ -14,10 +14,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
     # The shell asks `dari` itself for candidates (through argcomplete), so plug-ins complete too.
-    print(argcomplete.shellcode(["dari"], shell=args.shell))
+    print(shellcode(["dari"], shell=args.shell))
     return 0
 
 

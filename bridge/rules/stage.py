@@ -132,7 +132,8 @@ class RuleStage:
 
     def gap(self, source: str, t0: int, t1: int) -> None:
         """Nothing was heard of a source between `t0` and `t1`, aligned ns."""
-        self._order.push(Place(t0, source, 0, _LAST, 0), _Gap(source, t1))
+        if self._engines:
+            self._order.push(Place(t0, source, 0, _LAST, 0), _Gap(source, t1))
 
     def ended(self, source: str) -> None:
         """A source has said that nothing more will come."""

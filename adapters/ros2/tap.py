@@ -77,8 +77,6 @@ class Tapped:
         other.__dict__.update(self.__dict__)
         other.subscription = subscription
         other.opened = other.emptied = time.monotonic_ns()
-        for numbers in self.numbers.values():
-            numbers.overlap()
         return other
 
 
@@ -101,7 +99,7 @@ class Tap:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ros2-tap", daemon=True)
         self._reported = time.monotonic_ns()
-        self._told_no_numbers = False
+        self._told_not_known = False
         self._wait_set: Any = None
         self._capacity = 0
         self.error: BaseException | None = None
@@ -131,11 +129,14 @@ class Tap:
         """
 
         def swap() -> None:
-            self._drain(old)
             new = old.reopened(subscription)
             self._taps[subscription.handle.pointer] = new
-            wait = round(overlap_s * 1e9) if old.numbered else 0
-            self._closing.append((time.monotonic_ns() + wait, old, new))
+            if old.numbered and b"" not in old.numbers:
+                for numbers in old.numbers.values():
+                    numbers.overlap()
+                self._closing.append((time.monotonic_ns() + round(overlap_s * 1e9), old, new))
+            else:
+                self._forget(old)
             then(new)
 
         self.ask(swap)
@@ -232,9 +233,12 @@ class Tap:
         gid = info.get("publisher_gid")
         publisher: bytes = gid["data"] if gid else b""
         if number is None or not (publisher or tapped.single):
-            if tapped.numbered is None:
-                tapped.numbered = False
-                self._say_not_known(tapped)
+            tapped.numbered = bool(tapped.numbered)
+            if not self._told_not_known:
+                self._told_not_known = True
+                why = "does not number its messages" if number is None else "does not tell several publishers apart"
+                text = f"{tapped.topic}: this middleware {why}: what is lost before it reaches dari is not known"
+                self._port.log("info", text)
         elif not self._count(tapped, publisher, number, stamp):
             return  # the other subscription of a topic that is being opened anew has delivered it
         tapped.received += 1
@@ -285,16 +289,20 @@ class Tap:
         for item in [c for c in self._closing if everything or c[0] <= now]:
             _, old, new = item
             self._closing.remove(item)
-            while self._drain(old) == TURN:
-                pass
             while self._drain(new) == TURN:
                 pass
-            self._taps.pop(old.subscription.handle.pointer, None)
+            self._forget(old)
             for numbers in new.numbers.values():
                 gap = numbers.settle()
                 if gap is not None:
                     new.losses.add(gap)
-            self._release(old.subscription)
+
+    def _forget(self, tapped: Tapped) -> None:
+        """Take what a subscription still holds, and read it no more."""
+        while self._drain(tapped) == TURN:
+            pass
+        self._taps.pop(tapped.subscription.handle.pointer, None)
+        self._release(tapped.subscription)
 
     def _report(self) -> None:
         for tapped in {id(t.losses): t for t in self._taps.values()}.values():
@@ -303,14 +311,6 @@ class Tap:
                 count, window = lost
                 text = f"{tapped.topic}: its publisher's numbers have holes: {count} messages were lost on the way"
                 self._port.lost(tapped.channel.name, count, window, text, clock=tapped.channel.clock)
-
-    def _say_not_known(self, tapped: Tapped) -> None:
-        if not self._told_no_numbers:
-            self._told_no_numbers = True
-            self._port.log(
-                "info",
-                f"{tapped.topic}: this middleware does not number its messages: what is lost before they reach dari is not known",
-            )
 
 
 def _clock_pair() -> tuple[int, int]:

@@ -9,8 +9,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from mcap_ros2._dynamic import generate_dynamic
 
 from adapters.ros2 import tap
+from bridge import messages
 from bridge.adapter import Channel, Rate
 from bridge.schema import HealthCode, Space
 from bridge.testing import RecordingPort, make_source
@@ -96,6 +98,10 @@ def test_latched_messages_reach_a_late_joiner(robot: Any, listen: Any) -> None:
     port = listen().port
     assert port.wait_for(lambda p: bool(on(p, "/robot_description")))
     assert [text(s) for s in on(port, "/robot_description")] == sent[-1:]
+    # Other people's readers take the padded bytes.
+    payload, channel = on(port, "/robot_description")[0].payload, on(port, "/robot_description")[0].channel
+    assert messages.deserialize(STRING, payload).data == "message 3"
+    assert generate_dynamic(STRING, channel.definition)[STRING](payload).data == "message 3"
     assert "durability: transient_local" in on(port, "/robot_description")[0].channel.metadata["offered_qos_profiles"]
     assert port.losses == []
 
@@ -138,6 +144,50 @@ def test_a_looser_publisher_that_joins_is_heard_and_nothing_is_lost_or_doubled(s
     assert sum(missing.values()) == sum(count for _, count, _ in port.losses)
     # All were sent reliably but the last five: a reader that is opened anew loses at most what those were.
     assert sum(missing.values()) <= len(said)
+
+
+@pytest.mark.parametrize("told", ["no numbers, as Humble", "numbers but no publisher, as Jazzy"])
+def test_where_less_is_told_nothing_is_made_up(
+    start_robot: Any, listen: Any, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    whole = tap.Tap._take
+
+    def less(self: Any, tapped: Any, payload: bytes, info: dict[str, Any], arrival: int) -> None:
+        kept = {key: info[key] for key in ("source_timestamp", "received_timestamp")}
+        if "Jazzy" in told:
+            kept["publication_sequence_number"] = info["publication_sequence_number"]
+        whole(self, tapped, payload, kept, arrival)
+
+    monkeypatch.setattr(tap.Tap, "_take", less)
+    strict, loose = start_robot(), start_robot()
+    strict("publisher", topic="/words", type=STRING)
+    port = (listening := listen()).port
+    strict.until_matched("/words")
+    sent = strict("publish", topic="/words", count=20)
+    assert port.wait_for(lambda p: len(on(p, "/words")) == 20)
+    loose("publisher", topic="/words", type=STRING, reliable=False)
+    loose.until_matched("/words")
+    strict.until_matched("/words")
+    assert port.wait_for(lambda p: any("opened anew" in line for _, line in p.logs))
+    # The new subscription has met the strict publisher once something of what it says now is heard.
+    more: list[str] = []
+
+    def heard(p: RecordingPort) -> bool:
+        more.extend(strict("publish", topic="/words"))
+        return any(text(s) in more for s in on(p, "/words"))
+
+    assert port.wait_for(heard)
+    more += loose("publish", topic="/words", count=2)
+    last = strict("publish", topic="/words")
+    more += last
+    assert port.wait_for(lambda p: any(text(s) == last[0] for s in on(p, "/words")))
+    listening.stop()
+    got = [text(s) for s in on(port, "/words")]
+    assert not Counter(got) - Counter([*sent, *more]), "something came twice"
+    # Two publishers that can not be told apart, or no numbers at all: no loss is counted, and that is said.
+    assert port.losses == []
+    said = [line for _, line in port.logs if "is not known" in line]
+    assert len(said) == 1
 
 
 def test_publishers_that_come_late_go_and_come_again(start_robot: Any, listen: Any) -> None:

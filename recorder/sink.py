@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import ClassVar, Final
@@ -13,7 +15,7 @@ import numpy as np
 from mcap.writer import CompressionType, Writer
 
 import bridge
-from bridge.adapter import Channel, Source
+from bridge.adapter import Channel, ChannelKind, Source
 from bridge.errors import DariError, LogError
 from bridge.names import escape_part
 from bridge.sink import Batch, RunInfo, Sink
@@ -42,6 +44,14 @@ CLOCK_SEMANTICS: Final[dict[str, str]] = {
 }
 
 
+@dataclass
+class _Places:
+    """Where the records of one start of a source go, by channel index: all in `bound`, those that are CDR in `plain` too."""
+
+    bound: dict[int, Bound] = field(default_factory=dict)
+    plain: dict[int, int] = field(default_factory=dict)
+
+
 class McapSink(Sink):
     """Writes one log: profile `ros2`, CDR with `ros2msg` definitions on every channel, CRCs on chunks and data.
 
@@ -57,7 +67,7 @@ class McapSink(Sink):
         self.path = Path()
         self.unwritten = 0
         self._clocks = ClockColumns()
-        self._bound: dict[str, tuple[int, dict[int, Bound]]] = {}
+        self._places: dict[tuple[str, int], _Places] = {}
         self._sources: dict[str, dict[str, str]] = {}
         self._times: tuple[int, int] | None = None
         self._own_sequence = 0
@@ -148,8 +158,8 @@ class McapSink(Sink):
         return str(self.path)
 
     def _finish(self, reason: str) -> None:
-        for _, (_, bound) in self._bound.items():
-            for one in bound.values():
+        for place in self._places.values():
+            for one in place.bound.values():
                 if one.unwritten > SAID_PER_CHANNEL:
                     self._say("error", f"{one.channel.topic}: {one.unwritten} records in all could not be written")
         self._pair()
@@ -170,14 +180,13 @@ class McapSink(Sink):
 
     def declare(self, source: Source, channels: list[Channel]) -> None:
         """Take new channels of a source; those that it declared before its restart are used again."""
-        epoch, bound = self._bound.get(source.name, (source.epoch, {}))
-        if epoch != source.epoch:
-            bound = {}
+        place = self._places.setdefault((source.name, source.epoch), _Places())
         for channel in channels:
-            bound[channel.index] = one = self._channels.bind(source, channel)
+            place.bound[channel.index] = one = self._channels.bind(source, channel)
             if one.refusal:
                 self._say("error", f"{source.name}: records of {channel.topic} can not be written: {one.refusal}")
-        self._bound[source.name] = (source.epoch, bound)
+            elif channel.kind is ChannelKind.CDR:
+                place.plain[channel.index] = one.id
         for warning in self._channels.warnings:
             self._say("warning", warning)
         self._channels.warnings.clear()
@@ -192,38 +201,47 @@ class McapSink(Sink):
         """Write a batch, and its stamps beside it."""
         if not len(batch):
             return
-        _, bound = self._bound.get(batch.source, (0, {}))
+        place = self._places.get((batch.source, batch.epoch)) or _Places()
         if batch.aligned.min() < 0 or batch.arrival.min() < 0:
             self._say("warning", f"{batch.source}: records of before 1970 are logged at 0; /dari/clock has their times")
+        channel = batch.channel.tolist()
         aligned = np.clip(batch.aligned, 0, _LATEST).tolist()
         arrival = np.clip(batch.arrival, 0, _LATEST).tolist()
         sequence = (batch.sequence & 0xFFFFFFFF).tolist()
         view = memoryview(batch.payload)
-        add, written = self._writer.add_message, self._channels.written
-        rows = zip(
-            batch.channel.tolist(), sequence, aligned, arrival, batch.start.tolist(), batch.length.tolist(), strict=True
-        )
+        add, plain = self._writer.add_message, place.plain
+        rows = zip(channel, sequence, aligned, arrival, batch.start.tolist(), batch.length.tolist(), strict=True)
         for index, number, log_time, publish_time, start, length in rows:
-            payload = view[start : start + length]
-            data: bytes | memoryview = payload
-            one = bound.get(index)
-            if one is None or one.refusal:
-                self._not_written(batch.source, one, number, log_time, data, "its channel has no place in the log")
-                continue
-            if one.is_event or one.encode is not None:
-                try:
-                    data = self._event(payload, log_time) if one.encode is None else one.encode(payload, log_time)
-                except (DariError, ValueError, TypeError, OverflowError) as error:
-                    reason = error.what if isinstance(error, DariError) else f"{type(error).__name__}: {error}"
-                    self._not_written(batch.source, one, number, log_time, data, reason)
-                    continue
-            add(one.id, log_time, data, publish_time, number)  # type: ignore[arg-type]  # a view is written as bytes are
-            written[one.id].count += 1
-        first, last = min(aligned), max(aligned)
-        self._times = (first, last) if self._times is None else (min(first, self._times[0]), max(last, self._times[1]))
+            identity = plain.get(index)
+            if identity is not None:
+                add(identity, log_time, view[start : start + length], publish_time, number)  # type: ignore[arg-type]
+            else:
+                self._encoded(
+                    batch.source, place.bound.get(index), number, log_time, publish_time, view[start:][:length]
+                )
+        for index, count in Counter(channel).items():
+            if index in plain:
+                self._channels.written[plain[index]].count += count
+        self._span(min(aligned), max(aligned))
         self._clocks.take(batch)
         if time.monotonic() - self._last_flush >= self.options.flush_ms / 1000:
             self.flush()
+
+    def _encoded(
+        self, source: str, one: Bound | None, number: int, log_time: int, publish_time: int, payload: memoryview
+    ) -> None:
+        """Write a record that is no CDR yet, or say why it can not be written."""
+        if one is None or one.refusal:
+            self._not_written(source, one, number, log_time, payload, "its channel has no place in the log")
+            return
+        try:
+            data = self._event(payload, log_time) if one.encode is None else one.encode(payload, log_time)
+        except (DariError, ValueError, TypeError, OverflowError) as error:
+            reason = error.what if isinstance(error, DariError) else f"{type(error).__name__}: {error}"
+            self._not_written(source, one, number, log_time, payload, reason)
+            return
+        self._writer.add_message(one.id, log_time, data, publish_time, number)
+        self._channels.written[one.id].count += 1
 
     def flush(self) -> None:
         """Close the open chunk and put it, with the stamps of its records, where a killed process does not lose it."""
@@ -247,7 +265,7 @@ class McapSink(Sink):
         return data
 
     def _not_written(
-        self, source: str, one: Bound | None, number: int, log_time: int, data: bytes | memoryview, reason: str
+        self, source: str, one: Bound | None, number: int, log_time: int, data: memoryview, reason: str
     ) -> None:
         """Say that a record could not be written, with the beginning of its bytes; only count it after a few."""
         self.unwritten += 1
@@ -280,8 +298,11 @@ class McapSink(Sink):
         self._writer.add_message(identity, log_time, data, publish_time, self._own_sequence & 0xFFFFFFFF)
         self._own_sequence += 1
         self._channels.written[identity].count += 1
-        first, last = self._times or (log_time, log_time)
-        self._times = (min(first, log_time), max(last, log_time))
+        self._span(log_time, log_time)
+
+    def _span(self, first: int, last: int) -> None:
+        before = self._times or (first, last)
+        self._times = (min(first, before[0]), max(last, before[1]))
 
 
 def _source_record(source: Source) -> dict[str, str]:

@@ -33,7 +33,7 @@ _YAW_TOLERANCE = 3e-3
 
 @lru_cache(maxsize=1)
 def _bullet() -> Any:
-    """The pybullet module. It prints its build time when it is loaded, on the descriptor itself: that line is swallowed."""
+    """The pybullet module. It prints its build time when it is loaded, past Python's streams: that line is swallowed."""
     if "pybullet" not in sys.modules:
         require(REQUIREMENTS, "the engine pybullet")
     with _quiet():
@@ -43,17 +43,21 @@ def _bullet() -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
+    """Let nothing through to standard output and standard error: on which of them it speaks depends on the build."""
     sys.stdout.flush()
-    saved = os.dup(1)
+    sys.stderr.flush()
+    saved = [(stream, os.dup(stream)) for stream in (1, 2)]
     with open(os.devnull, "wb") as sink:
-        os.dup2(sink.fileno(), 1)
+        for stream, _ in saved:
+            os.dup2(sink.fileno(), stream)
         try:
             yield
         finally:
-            # C's own buffer still holds the line when standard output is a pipe.
+            # C's own buffer still holds the line when the stream is a pipe.
             ctypes.CDLL(None).fflush(None)
-            os.dup2(saved, 1)
-            os.close(saved)
+            for stream, copy in saved:
+                os.dup2(copy, stream)
+                os.close(copy)
 
 
 def urdf_path(name: str) -> Path:
@@ -149,6 +153,7 @@ class BulletEngine:
         self._belt_pose: tuple[Vector, tuple[float, float, float, float]] = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
         self._belt_speed = 0.0
         self._torques = list(robot.max_torque)
+        self._slow: dict[int, float] = {}
         self._grip = 1.0
 
     def rebuild(self, world: World) -> None:
@@ -160,6 +165,7 @@ class BulletEngine:
         self._bodies = {}
         self._belt_speed = 0.0
         self._grip = 1.0
+        self._slow = {}
         self._torques = list(world.robot.max_torque)
         plane = p.createCollisionShape(p.GEOM_PLANE, physicsClientId=client)
         p.createMultiBody(0.0, plane, physicsClientId=client)
@@ -227,6 +233,18 @@ class BulletEngine:
             forces=self._torques,
             physicsClientId=self._client,
         )
+        for joint, speed in self._slow.items():
+            # The call for many joints knows no limit of speed; the later call for one of them replaces its target.
+            self._p.setJointMotorControl2(
+                self._arm,
+                joint,
+                self._p.POSITION_CONTROL,
+                targetPosition=position[joint],
+                targetVelocity=velocity[joint],
+                force=self._torques[joint],
+                maxVelocity=speed,
+                physicsClientId=self._client,
+            )
 
     def command_gripper(self, width: float, force: float) -> None:
         """Set point of the gripper; see `Engine.command_gripper`."""
@@ -279,9 +297,9 @@ class BulletEngine:
         """Weaken the gripper; see `Engine.limit_grip`."""
         self._grip = factor
 
-    def limit_joint(self, joint: int, torque: float) -> None:
-        """Weaken a joint's drive; see `Engine.limit_joint`."""
-        self._torques[joint] = min(torque, self._torques[joint])
+    def limit_joint(self, joint: int, speed: float) -> None:
+        """Slow a joint down; see `Engine.limit_joint`."""
+        self._slow[joint] = speed
 
     def urdf(self) -> str:
         """The URDF's text; see `Engine.urdf`."""

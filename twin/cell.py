@@ -130,12 +130,16 @@ class Post(Model, frozen=True, kw_only=True):
 
 
 class Via(Model, frozen=True, kw_only=True):
-    """A way from belt to fixture: at half way the tool is at `radius` from the base's axis and at `height`."""
+    """A way from belt to fixture: at half way the tool is at `radius` from the base's axis and at `height`.
+
+    With `rise` the tool first goes straight up to that height, and straight down at the end; else it gets there as it swings.
+    """
 
     id: str
     label: str
     radius: Positive
     height: Positive
+    rise: bool = False
 
 
 class CameraModel(Model, frozen=True, kw_only=True):

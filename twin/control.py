@@ -19,6 +19,7 @@ from twin.samples import JointSample, PoseSample, Sample
 STEPS_PER_TICK = STEP_HZ // TICK_HZ
 STEPS_PER_READING = 2
 _STILL = (0.0,) * 7
+_SETTLED_RAD = 0.005
 _NO_EFFORT: tuple[float, ...] = ()
 
 
@@ -70,6 +71,13 @@ class Controller:
         for _ in range(round(seconds * TICK_HZ)):
             self._tick(self.target, _STILL)
 
+    def settle(self, seconds: float) -> None:
+        """Stand until the arm is where it was told to be, for at most a time (s)."""
+        for _ in range(round(seconds * TICK_HZ)):
+            if max(abs(a - b) for a, b in zip(self.state.position, self.target, strict=True)) < _SETTLED_RAD:
+                return
+            self._tick(self.target, _STILL)
+
     def halt(self) -> None:
         """Take where the arm is as the set point, so that it presses on nothing."""
         self.target = self.state.position
@@ -87,7 +95,7 @@ class Controller:
             self.hold(distance / self._cell.belt.speed)
         finally:
             self._engine.run_belt(0.0)
-        self.hold(0.1)
+        self.hold(4 / TICK_HZ)
 
     def look(self, camera: CameraModel) -> list[PoseSample]:
         """A look: frames of one camera, published as they come."""

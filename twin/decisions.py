@@ -23,11 +23,11 @@ PART_BELOW = 0.03
 """How far finger tips and part reach below the tool's point, m."""
 _WRIST_LIMIT = 2.8
 _WRIST_MARGIN = 0.35
-_SAMPLES = 24
+_SAMPLES = 12
 
 
 class Obstacle(NamedTuple):
-    """An upright cylinder that is known or believed to stand in the cell: m. `height` is infinite where it was only felt."""
+    """An upright cylinder that is known or believed to stand in the cell: m."""
 
     name: str
     centre: tuple[float, float]
@@ -129,12 +129,11 @@ def choose_way(
     ways: dict[str, Way] = {}
     options: dict[str, Option] = {}
     for via in cell.ways:
-        over = _middle(begin, end, via)
-        middle = kinematics.inverse(over, (turns[0] + turns[1]) / 2, start)
-        if middle is None:
+        waypoints = _waypoints(kinematics, begin, end, via, turns, start)
+        if waypoints is None:
             options[via.id] = Option(id=via.id, label=via.label, rejected_because="out of reach")
             continue
-        line = _line(begin, over, end)
+        line = _line(begin, end, via)
         length = sum(math.dist(a, b) for a, b in zip(line, line[1:], strict=False))
         space, nearest = _clearance(line, obstacles)
         score = round(1.0 - length + min(space, 0.1), 4)
@@ -143,7 +142,7 @@ def choose_way(
             why = f"clearance to {nearest} {space * 1000:.0f} mm, {cell.limits.clearance_m * 1000:.0f} mm are needed"
         detail = {"length_m": round(length, 4), "clearance_m": round(space, 4)}
         options[via.id] = Option(id=via.id, label=via.label, score=score, rejected_because=why, detail=detail)
-        ways[via.id] = Way(via, [middle, tuple(goal)])
+        ways[via.id] = Way(via, [*waypoints, tuple(goal)])
     free = [option for option in options.values() if option.score is not None and not option.rejected_because]
     best = max(free, key=lambda option: (option.score or 0.0, option.id)) if free else None
     final = []
@@ -170,28 +169,48 @@ def choose_way(
 
 def point_on(start: Vector, end: Vector, via: Via, share: float) -> tuple[Vector, float]:
     """The point at `share` (0..1) of a way's line, and its direction in the plane (rad)."""
-    line = _line(start, _middle(start, end, via), end)
+    line = _line(start, end, via)
     place = min(len(line) - 2, int(share * (len(line) - 1)))
     a, b = line[place], line[place + 1]
     return a, math.atan2(b[1] - a[1], b[0] - a[0])
 
 
-def _middle(begin: Vector, end: Vector, via: Via) -> Vector:
+def _corners(begin: Vector, end: Vector, via: Via) -> list[Vector]:
+    """The points between the ends through which a way goes."""
     half = (math.atan2(begin[1], begin[0]) + math.atan2(end[1], end[0])) / 2
-    return via.radius * math.cos(half), via.radius * math.sin(half), via.height
+    middle = (via.radius * math.cos(half), via.radius * math.sin(half), via.height)
+    if not via.rise:
+        return [middle]
+    return [(begin[0], begin[1], via.height), middle, (end[0], end[1], via.height)]
 
 
-def _line(begin: Vector, over: Vector, end: Vector) -> list[Vector]:
-    """Points along begin, over, end: the arm swings, so radius, angle and height change smoothly."""
-    points = []
-    for number in range(_SAMPLES + 1):
-        share = number / _SAMPLES
-        first, last, u = (begin, over, 2 * share) if share <= 0.5 else (over, end, 2 * share - 1)
-        # A sine between the ends: radius and height have no kink in the middle.
-        bow = math.sin(u * math.pi / 2) if share <= 0.5 else 1 - math.cos(u * math.pi / 2)
-        radius = _mix(math.hypot(first[0], first[1]), math.hypot(last[0], last[1]), bow)
-        angle = _mix(math.atan2(first[1], first[0]), math.atan2(last[1], last[0]), u)
-        points.append((radius * math.cos(angle), radius * math.sin(angle), _mix(first[2], last[2], bow)))
+def _waypoints(
+    kinematics: Kinematics, begin: Vector, end: Vector, via: Via, turns: tuple[float, float], seed: Sequence[float]
+) -> list[tuple[float, ...]] | None:
+    """The joints at a way's corners, the hand turning as it goes; None if one is out of reach."""
+    corners = _corners(begin, end, via)
+    joints = []
+    for number, corner in enumerate(corners, start=1):
+        found = kinematics.inverse(corner, _mix(turns[0], turns[1], number / (len(corners) + 1)), seed)
+        if found is None:
+            return None
+        joints.append(found)
+    return joints
+
+
+def _line(begin: Vector, end: Vector, via: Via) -> list[Vector]:
+    """Points along a way: the arm swings, so radius, angle and height change between its corners, without a kink in the middle."""
+    points = [begin]
+    stops = [begin, *_corners(begin, end, via), end]
+    for place, (first, last) in enumerate(zip(stops, stops[1:], strict=False)):
+        for number in range(1, _SAMPLES + 1):
+            u = number / _SAMPLES
+            bow = u
+            if not via.rise:
+                bow = math.sin(u * math.pi / 2) if place == 0 else 1 - math.cos(u * math.pi / 2)
+            radius = _mix(math.hypot(first[0], first[1]), math.hypot(last[0], last[1]), bow)
+            angle = _mix(math.atan2(first[1], first[0]), math.atan2(last[1], last[0]), u)
+            points.append((radius * math.cos(angle), radius * math.sin(angle), _mix(first[2], last[2], bow)))
     return points
 
 

@@ -194,9 +194,9 @@ class Monitor:
         onset = begin + EDGE_NS
         series = self._series(guard, begin)
         if series and guard.aggregate in ("min", "max", "last"):
-            # It began after the last sample that was still near where it started: a quarter of the way to the threshold.
+            # It began after the last sample that was still near where it started: half of the way to the threshold.
             calm = series[0][1]
-            near = 0.25 * abs(guard.threshold - calm)
+            near = 0.5 * abs(guard.threshold - calm)
             quiet = [stamp for stamp, found in series if abs(found - calm) <= near]
             onset = quiet[-1] if quiet else onset
         return Finding(guard, begin + EDGE_NS, now + EDGE_NS, min(onset, now), now, value)

@@ -111,8 +111,8 @@ class Engine(Protocol):
     def limit_grip(self, factor: float) -> None:
         """From now on the gripper brings only this share of the force that it is told."""
 
-    def limit_joint(self, joint: int, torque: float) -> None:
-        """From now on this joint's drive brings at most `torque` N m; joints count from 0."""
+    def limit_joint(self, joint: int, speed: float) -> None:
+        """From now on this joint turns by at most `speed` rad/s; joints count from 0."""
 
     def urdf(self) -> str:
         """The text of the robot's URDF."""

@@ -114,7 +114,7 @@ class EpisodeRun:
         if self._injection is not None and self._injection.kind == "weak_grip":
             engine.limit_grip(self._injection.size["share_of_force"])
         if self._injection is not None and self._injection.kind == "slow_joint":
-            engine.limit_joint(0, self._injection.size["torque_n_m"])
+            engine.limit_joint(0, self._injection.size["speed_rad_s"])
         parts = [part.name for part in self._scene.parts]
         noise = stream(data_set, number, "noise")
         perception = Perception(cell, engine, parts, noise, self._injection)
@@ -162,9 +162,10 @@ class EpisodeRun:
     def _work(self, job: OpenTask) -> str:
         place = 0
         order = self._skills.order
+        again = ""
         while place < len(order):
             skill = order[place]
-            if skill == "avoid" and self._skills.over_nest():
+            if skill == "avoid" and again != skill and self._skills.over_nest():
                 place += 1
                 continue
             failed = self._attempt(job, skill)
@@ -174,7 +175,7 @@ class EpisodeRun:
             resume = self._recover(job, skill, *failed)
             if resume is None:
                 return "given_up"
-            place = order.index(resume)
+            place, again = order.index(resume), skill
         return "placed"
 
     def _attempt(self, job: OpenTask, skill: str) -> tuple[UUID, Failure] | None:
@@ -274,7 +275,7 @@ class EpisodeRun:
 
     def _felt(self, skill: str, finding: Finding) -> None:
         """Remember where something was felt on the way: beside the tool, in the direction in which it moved."""
-        if skill != "avoid" or finding.guard.code is not FailureCode.MOTION_COLLISION:
+        if skill not in ("avoid", "retreat", "home") or finding.guard.code is not FailureCode.MOTION_COLLISION:
             return
         self._job.felt.append(self._skills.felt_obstacle(len(self._job.felt) + 1))
 

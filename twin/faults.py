@@ -19,13 +19,13 @@ Kind = Literal["slip", "pose_error", "missing_part", "obstacle", "weak_grip", "d
 DEFAULT_KINDS: tuple[Kind, ...] = ("slip", "pose_error", "missing_part", "obstacle")
 
 SIZES: Mapping[Kind, Mapping[str, tuple[float, float]]] = {
-    "slip": {"finger_friction": (0.2, 0.26)},
+    "slip": {"finger_friction": (0.2, 0.32)},
     "pose_error": {"offset_m": (0.02, 0.05), "direction_rad": (0.0, 6.283185307179586)},
     "missing_part": {"places_empty": (1.0, 1.0)},
     "obstacle": {"along": (0.4, 0.6), "aside_m": (-0.03, 0.03), "thickness_m": (0.03, 0.05), "rise_m": (0.06, 0.1)},
     "weak_grip": {"share_of_force": (0.2, 0.5)},
     "defective_part": {"scale": (0.6, 0.75)},
-    "slow_joint": {"torque_n_m": (3.0, 6.0)},
+    "slow_joint": {"speed_rad_s": (0.35, 0.8)},
 }
 """What is drawn for each kind, uniformly between two bounds. The bounds keep to where grasp physics is valid."""
 
@@ -36,7 +36,7 @@ TELLING: Mapping[Kind, str] = {
     "obstacle": "an obstacle that the scanner does not see, on the way to the fixture",
     "weak_grip": "the gripper brings {share_of_force:.2f} of the force that it is told",
     "defective_part": "the part is {scale:.2f} of its size",
-    "slow_joint": "the drive of joint 1 brings at most {torque_n_m:.1f} N m",
+    "slow_joint": "joint 1 turns by at most {speed_rad_s:.2f} rad/s",
 }
 
 

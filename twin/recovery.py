@@ -84,6 +84,16 @@ def _repair(cell: Cell, job: JobState, skill: str, code: FailureCode) -> Repair 
             changes=(Change(path="way", before=job.way, after=None),),
             rejected=(("same_way", "try the same way again", "what was felt there would still be there"),),
         )
+    if code is Code.MOTION_COLLISION and skill in ("retreat", "home"):
+        return Repair(
+            option="over_it",
+            strategy=Strategy.REPLAN,
+            resume=skill,
+            clear="halt",
+            reason="rise first, then go over what was felt",
+            changes=(Change(path="home.rise", before=False, after=True),),
+            rejected=(("same_way", "try the same way again", "what was felt there would still be there"),),
+        )
     if code is Code.MOTION_COLLISION and skill == "place":
         return Repair(
             option="release_here",
@@ -99,7 +109,7 @@ def _repair(cell: Cell, job: JobState, skill: str, code: FailureCode) -> Repair 
             option="slower",
             strategy=Strategy.REPARAMETERISE,
             resume=skill,
-            clear="none",
+            clear="settle",
             reason="the arm could not follow: move at half the speed",
             changes=(Change(path="motion.speed", before=job.speed, after=round(job.speed / 2, 3)),),
             rejected=(("same_speed", "go on at the same speed", "the arm would fall behind again"),),

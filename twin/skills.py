@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bridge.schema import Decision, Measure, Parameters, Pose, Verb
-from twin.cell import CameraModel, Cell, Vector
+from twin.cell import CameraModel, Cell, Vector, Via
 from twin.channels import BASE_FRAME, scanner_channel
 from twin.control import Controller
 from twin.decisions import HAND_RADIUS, Obstacle, Way, choose_grasp, choose_way, nest_turn
@@ -22,6 +22,8 @@ from twin.perception import yaw_of
 from twin.samples import PoseSample
 
 GRAVITY = 9.81
+_FELT_ABOVE = 0.1
+_SETTLE_S = 3.0
 
 
 class Plan(NamedTuple):
@@ -179,6 +181,13 @@ class Skills:
         job, cell = self._job, self._cell
         assert job.grasp is not None
         start = self._control.now()
+        turn = nest_turn(job.grasp.yaw)
+        goal = self._kinematics.inverse(self._nest(cell.heights.hover), turn, self._control.target)
+        if goal is None:
+            return Plan(self._parameters("avoid"), feasible=False)
+        if self.over_nest():
+            self._way = Way(Via(id="straight", label="straight", radius=1.0, height=1.0), [goal])
+            return Plan(self._parameters("avoid", goal=goal, load_n=self._load(), way="straight"))
         posts = {post.name: post for post in cell.posts}
         obstacles = list(job.felt)
         inputs = []
@@ -186,10 +195,6 @@ class Skills:
             post = posts[name]
             obstacles.append(Obstacle(name, (seen.position[0], seen.position[1]), post.radius, post.height))
             inputs.append(self._journal.window(scanner_channel(name), start - 1_000_000, start + 1_000_000))
-        turn = nest_turn(job.grasp.yaw)
-        goal = self._kinematics.inverse(self._nest(cell.heights.hover), turn, self._control.target)
-        if goal is None:
-            return Plan(self._parameters("avoid"), feasible=False)
         turns = (job.grasp.yaw, turn)
         decision, self._way = choose_way(
             cell, self._kinematics, self._control.target, goal, turns, obstacles, tuple(inputs)
@@ -202,9 +207,17 @@ class Skills:
         assert self._way is not None
         begin = self._kinematics.forward(self._control.target)
         end = self._kinematics.forward(self._way.waypoints[-1])
-        self._entering(self._way, begin, end)
+        if len(self._way.waypoints) > 1:
+            self._entering(self._way, begin, end)
         self._job.trail = [tuple(self._control.target)]
-        self._go(self._way.waypoints)
+        if not self._way.via.rise:
+            self._go(self._way.waypoints)
+            return
+        # Up, across and down, at rest in between: a curve around such corners would throw the part about.
+        up, *across, down, goal = self._way.waypoints
+        for leg in ([up], [*across, down], [goal]):
+            self._job.trail.append(leg[-1])
+            self._go(leg)
 
     def _plan_place(self) -> Plan:
         job = self._job
@@ -280,9 +293,11 @@ class Skills:
         return Plan(self._parameters("home", goal=self._cell.robot.home, load_n=0.0))
 
     def _rise(self) -> list[tuple[float, ...]]:
-        """Straight up from where the tool is to above all that stands in the cell, unless it is there."""
+        """Straight up from where the tool is, over whatever was felt, if anything was and the tool is not there already."""
+        if not self._job.felt:
+            return []
         x, y, z = self._kinematics.forward(self._control.target)
-        height = max(via.height for via in self._cell.ways)
+        height = max(via.height for via in self._cell.ways) + 0.05
         over = self._kinematics.inverse((x, y, height), self._yaw(), self._control.target) if z < height - 0.05 else None
         return [] if over is None else [over]
 
@@ -295,11 +310,16 @@ class Skills:
             if how == "index":
                 self.next_place()
             return
+        if how == "settle":
+            control.settle(_SETTLE_S)
+            return
         control.halt()
         if how == "halt":
+            control.hold(0.1)
             return
         if how in ("back", "back_and_open"):
-            self._go([control.target, *reversed(self._job.trail)][1:], 0.7)
+            for stop in reversed(self._job.trail):
+                self._go([stop], 0.7)
         if how != "back":
             control.grip(opening, 20.0, self._cell.gripper.open_s)
         if how in ("up", "up_and_index"):
@@ -315,14 +335,14 @@ class Skills:
             self.next_place()
 
     def felt_obstacle(self, number: int) -> Obstacle:
-        """What was just felt on the way: an upright cylinder of unknown height, a hand's breadth ahead of the tool."""
+        """What was just felt on the way: an upright cylinder half a hand's breadth ahead of the tool, a hand's height above it."""
         velocity = self._control.moving
-        x, y, _ = self._kinematics.forward(self._control.state.position)
+        x, y, z = self._kinematics.forward(self._control.state.position)
         ahead = self._kinematics.forward([q + 0.02 * v for q, v in zip(self._control.target, velocity, strict=True)])
         step = math.dist((x, y), ahead[:2]) or 1.0
         reach = HAND_RADIUS * 0.7 / step
         centre = (x + (ahead[0] - x) * reach, y + (ahead[1] - y) * reach)
-        return Obstacle(f"what was felt ({number})", centre, 0.05, math.inf)
+        return Obstacle(f"what was felt ({number})", centre, 0.05, z + _FELT_ABOVE)
 
     # -- shared --------------------------------------------------------------------------------------------------
 

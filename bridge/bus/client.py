@@ -65,7 +65,9 @@ class HubClient:
         self._patience = patience_s
         self._changed = threading.Condition()
         self._channels: list[Channel] = []
-        self._announced = 0
+        self._announced = -1  # nothing was said yet: the first thing to be said is who speaks
+        self._sent_sequence = 0
+        self._reason = ""
         self._pending: list[tuple[int, Record]] = []
         self._unacked: deque[_Sent] = deque()
         self._held = 0
@@ -185,9 +187,6 @@ class HubClient:
             pid=os.getpid(),
         )
         socket.send(frame.encode(hello))
-
-    _sent_sequence = 0
-    _reason = ""
 
     def _send(self, socket: zmq.Socket[bytes], records: list[tuple[int, Record]]) -> None:
         begin = 0

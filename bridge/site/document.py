@@ -171,7 +171,8 @@ def _syntax(error: yaml.YAMLError, text: str, problems: Problems) -> None:
         return
     context = getattr(error, "context", None) or ""
     opened = getattr(error, "context_mark", None)
-    if opened is not None and ("quoted scalar" in context or "flow" in context) and mark.line > opened.line:
+    unclosed = any(word in context for word in ("quoted scalar", "flow", "simple key"))
+    if opened is not None and unclosed and mark.line > opened.line:
         mark = opened  # what was never closed is found at the end of the file, and begins far above it
     place = Mark(mark.line + 1, mark.column + 1)
     lines = lines_of(text)
@@ -191,6 +192,9 @@ def _syntax(error: yaml.YAMLError, text: str, problems: Problems) -> None:
     elif "cannot start any token" in what:
         letter = line[mark.column : mark.column + 1]
         what, hint = f"a plain text can not begin with {letter!r}", "put the text in quotes"
+    elif "${" in line:
+        what = "this is not YAML: a brace stands where none can be"
+        hint = "nothing is filled in here, so write out what is meant with ${...}; a secret is {env: NAME}"
     else:
         hint = "look at the indentation, and for a quote or bracket that is not closed"
         what = f"this is not YAML: {what}" + (f" ({context})" if context else "")

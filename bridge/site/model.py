@@ -137,17 +137,18 @@ class Rule(Config, frozen=True, kw_only=True):
     Attributes:
         emit: what the firing means for the task.
         trigger: what makes it fire.
-        when: the condition, or for `change`, `cross` and `count` the value that is watched.
+        when: the condition; for `change` and `cross` the value that is watched, for `timeout` what is waited for.
         from: the phases in which it may fire; those that make sense for `emit` when left out.
         for_ms: how long `when` must hold (`hold`), or how long to wait (`timeout`).
-        within_ms: fires only so soon after the last event of the task.
-        after: the event from which a `timeout` counts.
+        within_ms: fires only so soon after the task came into its phase, or after the event `after`; for `count`, the time
+            in which all must come.
+        after: the event from which a `timeout` runs; for other triggers, one that must have come before.
         code: a failure code, or the input that holds the controller's alarm code.
         strategy: how it was corrected.
         capture: inputs whose values go into the event.
         level: the value that is crossed.
         hysteresis: how far the value must go back before it can cross again.
-        count: how many times.
+        count: how many times the condition must become true, for `count`.
         measure: what is measured, for `progress`.
         unit: UCUM code of what is measured.
         message: words for people.

@@ -115,7 +115,10 @@ class Problems:
     def ordered(self) -> list[SiteProblem]:
         """All of them in the order of the file, each once; none of their excerpts will show a secret of its line."""
         first = Mark(0, 0)
-        unique = {(p.mark, p.key, p.what): p for p in self.all}
+        unique: dict[object, SiteProblem] = {}
+        for problem in self.all:
+            # A fault in what an anchor shares is met at each alias.
+            unique.setdefault((problem.mark, problem.what), problem)
         found = sorted(unique.values(), key=lambda p: ((p.mark or first).line, (p.mark or first).column, p.warning))
         hidden: dict[int, int] = {}
         for problem in found:

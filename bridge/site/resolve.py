@@ -40,7 +40,7 @@ def text(node: Node | None, *keys: str) -> str | None:
     """The text at a key below a node, or None where there is none or it is something else."""
     found = entry(node, *keys)
     value = found.value if found is not None else None
-    return value.text if isinstance(value, Scalar) and value.tag not in ("null", "bool") else None
+    return value.text if isinstance(value, Scalar) and value.tag in ("str", "timestamp") else None
 
 
 def entries(node: Node | None, *keys: str) -> dict[str, Entry]:
@@ -152,6 +152,8 @@ class Resolver:
         at = entry(self.root, *path)
         if at is None:
             return self.walker.make(Mapping(above, {}, 1, 1), type_info(kind), path, above)
+        if not isinstance(at.value, Mapping) and not (isinstance(at.value, Scalar) and at.value.tag == "null"):
+            return FAULTY  # the file's own types have told that already
         return self.walker.make(at.value, type_info(kind), path, at.key)
 
     def _topics(self) -> None:

@@ -301,7 +301,9 @@ class Walker:
         if any(problem.mark == mark for problem in self.problems.all):
             return None  # YAML's own reading of this key is a fault that was told already
         meant = nearest(name.lower().replace("-", "_"), [word for word in known if word not in present])
-        hint = f"did you mean {meant!r}?" if meant else f"known keys here: {', '.join(known) or 'none'}"
+        hint = (
+            HOW if secret else f"did you mean {meant!r}?" if meant else f"known keys here: {', '.join(known) or 'none'}"
+        )
         self.problems.add(f"the key {name!r} is not known here", mark, (*path, name), hint=hint, secret=secret)
         return meant
 

@@ -132,7 +132,7 @@ def run(settings: Settings) -> None:
             "modbus": {"host": HOST, "port": modbus, "unit": 1},
             "mqtt": {"host": HOST, "port": mqtt},
         }
-        worker = Worker(Program(standin, actions, settings.seed))
+        worker = Worker(Program(standin, actions, settings.seed, settings.rest))
         worker.start()
         if settings.ready is not None:
             _write_ready(settings.ready, ready)

@@ -23,8 +23,6 @@ FEED_PATIENCE = 2.6
 BELT_STOP = 0.15
 BETWEEN_JOBS = 0.3
 """A moment longer than the PLC's pulses: the end of a job is over before the next one begins."""
-SETTLE = 0.3
-"""Time in which the PLC sees the cell at rest, so that the first job's start is an edge."""
 
 
 class Stopped(Exception):
@@ -75,9 +73,11 @@ class Bench(Protocol):
 class Program:
     """Does one job after the other until the stand-in stops."""
 
-    def __init__(self, bench: Bench, actions: Actions, seed: int) -> None:
+    def __init__(self, bench: Bench, actions: Actions, seed: int, rest: float = 0.3) -> None:
+        """`rest` is how long the cell rests before its first job, s."""
         self._bench = bench
         self._actions = actions
+        self._rest = rest
         self._jobs = jobs(seed)
         self._braked = -1
 
@@ -85,7 +85,8 @@ class Program:
         """Work until `Stopped`."""
         draw = next(self._jobs)
         try:
-            self._bench.pause(SETTLE)
+            # A while in which the PLC sees the cell at rest, so that the first job's start is an edge.
+            self._bench.pause(max(0.1, self._rest))
             self._feed(draw)
             while True:
                 after = next(self._jobs)

@@ -14,6 +14,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     seconds: float
+    rest: float
     truth: Path | None
     ready: Path | None
     ros: bool
@@ -53,6 +54,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add = parser.add_argument
     add("--seed", type=int, default=1, help="what is drawn: faults, parts, noise (default: 1)")
     add("--seconds", type=float, default=0.0, help="stop after this time; 0 means when told to (default: 0)")
+    add("--rest", type=float, default=0.3, help="s that the cell rests before its first job (default: 0.3)")
     add("--truth", type=Path, metavar="FILE", help="write what truly happened, JSON lines")
     add("--ready", type=Path, metavar="FILE", help="write the addresses, JSON, when everything answers")
     add("--no-ros", dest="ros", action="store_false", help="leave ROS 2 out; needs --link")

@@ -15,6 +15,7 @@ from bridge.rules.tree import Scalar
 
 _STEP = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<keys>(?:\[[^\[\]]+\])*)")
 _KEY = re.compile(r"\[([^\[\]]+)\]")
+_PLAIN = frozenset({bool, int, float, str})
 _LABELS = ("name", "names", "joint_names")
 EXAMPLE = "for example wrench.force.z, position[3] or position[finger_joint1]"
 
@@ -55,9 +56,9 @@ class FieldPath:
                 value = self._pick(parent, value, key)
             if value is None:
                 return None
-        if isinstance(value, (bool, int, float, str)):
-            return value
-        item = getattr(value, "item", None)  # a number of NumPy's
+        if value.__class__ in _PLAIN:
+            return value  # type: ignore[no-any-return]
+        item = getattr(value, "item", None)  # a number of NumPy's, which may also be a subclass of float
         plain = item() if item is not None and getattr(value, "size", 0) == 1 else None
         return plain if isinstance(plain, (bool, int, float, str)) else None
 

@@ -9,7 +9,7 @@ import pytest
 
 from twin.testbed.cell import TICK, Cell
 from twin.testbed.draws import Fault, JobDraw, jobs
-from twin.testbed.program import FIRST_FORCE, SECOND_FORCE
+from twin.testbed.program import FIRST_FORCE, SECOND_FORCE, Program, Stopped
 from twin.testbed.robot import Outcome, Request, Robot, Skill, Target
 
 
@@ -102,3 +102,79 @@ def test_a_closed_brake_ends_a_move_and_an_open_one_lets_it_pass(rig: Rig) -> No
 def test_what_the_robot_can_not_do_it_says(rig: Rig) -> None:
     assert rig.do(Skill.PLACE, 0) == Outcome(False, "nothing held")
     assert rig.do(Skill.MOVE, 99) == Outcome(False, "no such target")
+
+
+class Lockstep(Rig):
+    """The whole stand-in without its clock: the program's bench and the robot's actions, as fast as the physics goes."""
+
+    def __init__(self, seed: int, most_jobs: int) -> None:
+        super().__init__(seed)
+        self.most_jobs = most_jobs
+        self.counts = {"started": 0, "done": 0, "retried": 0, "abandoned": 0}
+        self.drawn: list[str] = []
+        self.ended: list[tuple[int, str, str]] = []
+        self.brakes: list[tuple[float, bool]] = []
+        self.take, self.accept, self.wipe = self.cell.take, self.cell.accept, self.cell.wipe
+
+    def tick(self) -> None:
+        while self.brakes and self.brakes[0][0] <= self.time:
+            self.cell.brake(self.brakes.pop(0)[1])
+        super().tick()
+
+    def send(self, skill: Skill, order: int) -> bool:
+        outcome = self.do(skill, order)
+        self.ended.append((self.counts["started"] - 1, skill.value, outcome.reason))
+        return outcome.succeeded
+
+    def feed(self, draw: JobDraw) -> None:
+        self.cell.feed(draw)
+
+    def part_seen(self) -> bool:
+        return self.cell.part_seen()
+
+    def holding(self) -> bool:
+        return self.robot.holding
+
+    def inject(self, draw: JobDraw) -> None:
+        self.brakes = [(self.time + 0.18, True), (self.time + 0.18 + draw.brake_hold, False)]
+
+    def count(self, what: str, serial: int) -> None:
+        if what == "started" and self.counts["started"] == self.most_jobs:
+            raise Stopped
+        self.counts[what] += 1
+
+    def note(self, kind: str, **fields: object) -> None:
+        if kind == "job" and fields["state"] == "started":
+            self.drawn.append(str(fields["fault"]))
+
+    def pause(self, seconds: float) -> None:
+        until = self.time + seconds
+        while self.time < until:
+            self.tick()
+
+
+def lockstep(seed: int, most_jobs: int) -> Lockstep:
+    fast = Lockstep(seed, most_jobs)
+    try:
+        Program(fast, fast, seed).run()
+    finally:
+        fast.cell.close()
+    return fast
+
+
+REASONS = {"slippery_part": "grip lost", "missing_part": "nothing gripped", "dragging_brake": "following error"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(50, 60))])
+def test_every_fault_shows_once_and_is_repaired_and_no_job_fails_without_one(seed: int) -> None:
+    fast = lockstep(seed, 10)
+    assert fast.counts == {"started": 10, "done": 10, "retried": 6, "abandoned": 0}
+    for job, fault in enumerate(fast.drawn[:10]):
+        failed = [reason for number, _, reason in fast.ended if number == job and reason]
+        assert failed == ([] if fault == "none" else [REASONS[fault]]), f"job {job} with {fault}"
+    assert 30.0 < fast.time < 60.0, "ten jobs, three to five seconds each and a moment more for each fault"
+
+
+def test_the_same_seed_gives_the_same_run_to_the_last_tick() -> None:
+    first, again = lockstep(5, 3), lockstep(5, 3)
+    assert first.ended == again.ended and first.time == again.time and first.edges == again.edges

@@ -20,6 +20,7 @@ _ACCELERATION = 8.0
 _DOWN_SPEED = 1.3
 _TRACKING_LIMIT = 0.12
 _TRACKING_PATIENCE = 0.5
+_SETTLE_TIME = 2.0
 _GRIP_TIME = 0.3
 _CONFIRM_TIME = 0.12
 _HELD_WIDTH = (0.032, 0.07)
@@ -163,7 +164,7 @@ class Robot:
         x, y, yaw = seen if seen is not None else (*PICK, 0.0)
         yaw = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
         above = self._pose(x, y, BELT_TOP + CLEARANCE, yaw)
-        down = self._pose(x, y, BELT_TOP + PART_SIZE[2] * 0.45, yaw, seed=above)
+        down = self._pose(x, y, BELT_TOP + PART_SIZE[2] * 0.45, yaw)
         yield from self._go(above, _SPEED)
         yield from self._go(down, _DOWN_SPEED)
         self.grip_output = True
@@ -192,8 +193,13 @@ class Robot:
 
     # -- what skills are made of ----------------------------------------------------------------------------------
 
-    def _pose(self, x: float, y: float, z: float, yaw: float, seed: Array | None = None) -> Array:
-        return inverse(np.array([x, y, z]), downward(yaw), self._target if seed is None else seed)
+    @staticmethod
+    def _pose(x: float, y: float, z: float, yaw: float) -> Array:
+        """Joint angles for a pose. The arm always comes to a place in the same posture, turned towards it: were it to
+        start from where it is, the elbow would wander from job to job."""
+        seed = HOME.copy()
+        seed[0] = np.arctan2(y, x)
+        return inverse(np.array([x, y, z]), downward(yaw), seed)
 
     def _give_up(self, above: Array) -> Steps:
         """Stop, look again for a moment whether the grip is really gone, open, and go back up."""
@@ -218,7 +224,7 @@ class Robot:
             self._cell.follow(position, velocity)
             error = float(np.abs(reading.position - position).max())
             behind = behind + TICK if error > _TRACKING_LIMIT else 0.0
-            if behind > _TRACKING_PATIENCE:
+            if behind > _TRACKING_PATIENCE or elapsed > law.duration + _SETTLE_TIME:
                 # Stop where the arm is, as a drive's following-error monitor does.
                 self._target = reading.position.copy()
                 self._cell.follow(self._target, np.zeros(JOINTS))

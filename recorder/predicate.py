@@ -2,8 +2,9 @@
 
 The aggregates are `min`, `max`, `mean`, `range` (largest less smallest), `last`, `delta` (last less first) and `count`. A
 field is a dotted path into the message (`wrench.force.z`); brackets pick from an array by number (`position[3]`) or by
-the name beside it (`position[panda_joint1]` in a JointState, `value[TAG]` in a table of signals); `value` is the number
-of a signal that has a channel of its own. The operators are `<`, `<=`, `>`, `>=`, `==` and `!=`.
+the name beside it (`position[panda_joint1]` in a JointState, `value[TAG]` in a table of signals), and from a list of
+messages by an item's name, id or UUID (`status_list[<goal id in hex>].status`); `value` is the number of a signal that has
+a channel of its own. The operators are `<`, `<=`, `>`, `>=`, `==` and `!=`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from bridge.errors import LogError, UsageError
 from bridge.names import nearest
 from bridge.schema import Evidence, Interval
 from recorder.decode import numbers
+from recorder.fields import FieldReader, parse_path
 from recorder.reader import Log, LogMessage
 
 LOOK_BACK_NS: Final = 60_000_000_000
@@ -34,9 +34,6 @@ _PREDICATE = re.compile(
         (?P<op><=|>=|==|!=|<|>)\s*(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*""",
     re.VERBOSE,
 )
-_STEP = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<keys>(?:\[[^\[\]]*\])*)")
-_KEY = re.compile(r"\[([^\[\]]*)\]")
-
 AGGREGATES: Final[dict[str, Callable[[list[float]], float]]] = {
     "min": min,
     "max": max,
@@ -111,80 +108,14 @@ def parse_predicate(text: str) -> Predicate:
         )
     field = match["field"]
     if field or aggregate != "count":
-        _steps(field, text)
+        parse_path(field, text)
     return Predicate(aggregate, field, match["op"], float(match["number"]))
-
-
-def _steps(field: str, text: str) -> list[tuple[str, list[str]]]:
-    steps, at = [], 0
-    while True:
-        match = _STEP.match(field, at)
-        if match is None:
-            raise UsageError(
-                f"the field {field!r} of {text!r} is no path",
-                hint="for example wrench.force.z or position[panda_joint1]",
-            )
-        steps.append((match["name"], [key.strip().strip("'\"") for key in _KEY.findall(match["keys"])]))
-        at = match.end()
-        if at == len(field):
-            return steps
-        if field[at] != ".":
-            raise UsageError(f"the field {field!r} of {text!r} is no path", hint="parts of a path are joined by dots")
-        at += 1
-
-
-class FieldReader:
-    """Takes one field's number out of decoded messages; None where a message does not have it."""
-
-    def __init__(self, field: str, type_name: str) -> None:
-        self._steps = _steps(field, field)
-        self._type = type_name
-
-    def number(self, message: Any) -> float | None:
-        """The number, or None: no such name, an empty array, no value (bad quality, or text)."""
-        value = message
-        for name, keys in self._steps:
-            parent, value = value, getattr(value, name, None)
-            if value is None and keys:
-                # `value[TAG]` of a table: its column is the plural.
-                value = getattr(parent, f"{name}s", None)
-            for key in keys:
-                value = _pick(parent, value, key)
-            if value is None:
-                return None
-        return _number(value)
-
-
-def _pick(parent: Any, value: Any, key: str) -> Any:
-    if not isinstance(value, (list, tuple, np.ndarray)):
-        return None
-    index: int | None = None
-    for labels in ("name", "names", "tag", "tags", "joint_names"):
-        beside = getattr(parent, labels, None)
-        if isinstance(beside, (list, tuple)) and key in beside:
-            index = beside.index(key)
-            break
-    if index is None and key.lstrip("-").isdigit():
-        index = int(key)
-    if index is None or not -len(value) <= index < len(value):
-        return None
-    return value[index]
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, (bool, int, float, np.bool_, np.number)):
-        number = float(value)
-        return None if math.isnan(number) else number
-    return None
 
 
 def series(log: Log, topic: str, field: str, t0: int | None, t1: int | None) -> Iterator[tuple[int, float]]:
     """(log time in ns, number) of a field of a topic within a window, both ends included."""
-    readers: dict[int, FieldReader] = {}
+    reader = FieldReader(field)
     for message in log.messages([topic], t0, t1):
-        reader = readers.get(message.channel.id)
-        if reader is None:
-            reader = readers[message.channel.id] = FieldReader(field, message.channel.type_name)
         number = reader.number(log.decode(message))
         if number is not None:
             yield message.log_time, number
@@ -230,7 +161,7 @@ def _why_none(log: Log, topic: str, predicate: Predicate, t0: int, t1: int) -> s
     message: LogMessage | None = next(log.messages([topic], t0, t1), None)
     if message is None:
         message = next(log.messages([topic]), None)
-        if message is None or FieldReader(predicate.field, "").number(log.decode(message)) is not None:
+        if message is None or FieldReader(predicate.field).number(log.decode(message)) is not None:
             return "no message in the window"
     fields = list(numbers(log.decode(message)))
     return f"{predicate.field!r} has no number there; fields with numbers: {', '.join(fields[:8])}"

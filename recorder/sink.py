@@ -68,7 +68,7 @@ class McapSink(Sink):
         self.unwritten = 0
         self._clocks = ClockColumns()
         self._places: dict[tuple[str, int], _Places] = {}
-        self._sources: dict[str, dict[str, str]] = {}
+        self._starts: dict[str, int] = {}
         self._times: tuple[int, int] | None = None
         self._own_sequence = 0
         self._last_flush = time.monotonic()
@@ -164,8 +164,7 @@ class McapSink(Sink):
                     self._say("error", f"{one.channel.topic}: {one.unwritten} records in all could not be written")
         self._pair()
         self.flush()
-        for name, record in self._sources.items():
-            self._writer.add_metadata(f"dari.source.{name}", record)
+        self._writer.add_metadata("dari.starts", {name: str(starts) for name, starts in self._starts.items()})
         self._writer.add_metadata("dari.end", {"reason": reason, "unwritten": str(self.unwritten)})
         self._rosbag2()
         self._writer.finish()  # type: ignore[no-untyped-call]
@@ -191,11 +190,10 @@ class McapSink(Sink):
             self._say("warning", warning)
         self._channels.warnings.clear()
         self._clocks.declare(source.name, source.epoch, channels)
-        before = self._sources.get(source.name)
-        self._sources[source.name] = record = _source_record(source)
-        if before is None:
-            # Written at once for those who read a log that was never closed; once more at the end, with the starts.
-            self._writer.add_metadata(f"dari.source.{source.name}", record)
+        if source.name not in self._starts:
+            # Written at once, for those who read a log that was never closed.
+            self._writer.add_metadata(f"dari.source.{source.name}", _source_record(source))
+        self._starts[source.name] = source.epoch + 1
 
     def write(self, batch: Batch) -> None:
         """Write a batch, and its stamps beside it."""
@@ -314,7 +312,6 @@ def _source_record(source: Source) -> dict[str, str]:
         "asset_name": source.asset_name,
         "embodiment": " ".join(part for part in (body.model, body.effector) if part) if body is not None else "",
         "urdf_sha256": body.urdf_sha256 if body is not None else "",
-        "epochs": str(source.epoch + 1),
     }
 
 

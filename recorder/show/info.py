@@ -51,10 +51,15 @@ def _page(log: Log, found: Summary, out: TextIO) -> list[str]:
 
 
 def _sources(log: Log, out: TextIO) -> list[str]:
-    rows = []
-    for name, record in log.metadata.items():
-        if name.startswith("dari.source."):
-            rows.append([record.get(key, "") for key in ("source", "space", "asset", "embodiment", "epochs")])
+    starts = log.metadata.get("dari.starts", {})
+    rows = [
+        [
+            *(record.get(key, "") for key in ("source", "space", "asset", "embodiment")),
+            starts.get(record.get("source", ""), "?"),
+        ]
+        for name, record in log.metadata.items()
+        if name.startswith("dari.source.")
+    ]
     if not rows:
         return []
     heads = ("source", "space", "asset", "embodiment", "starts")

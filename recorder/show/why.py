@@ -138,9 +138,8 @@ def _evidence(found: list[EvidenceRead], paint: Paint) -> list[str]:
         window = evidence.window
         lines.append(f"  {evidence.channel}  {evidence.predicate}")
         if window.t0_ns is not None and window.t1_ns is not None:
-            lines.append(
-                f"    window    {clock(window.t0_ns)} to {clock(window.t1_ns)}, {span(window.t1_ns - window.t0_ns)}"
-            )
+            length = span(window.t1_ns - window.t0_ns) if window.t1_ns > window.t0_ns else "one moment"
+            lines.append(f"    window    {clock(window.t0_ns)} to {clock(window.t1_ns)}, {length}")
         threshold = f", threshold {number(evidence.threshold, evidence.unit)}" if evidence.threshold is not None else ""
         lines.append(f"    recorded  {number(evidence.value, evidence.unit)}{threshold}")
         lines.append(f"    read back {_read_back(item, paint)}")
@@ -155,7 +154,8 @@ def _read_back(item: EvidenceRead, paint: Paint) -> str:
         return "not possible: the predicate is not of the form agg(field) op number"
     if reading.value is None:
         return paint(f"not possible: {reading.note}", "yellow")
-    how = "the last value before the window" if reading.held else f"{reading.samples} samples"
+    counted = f"{reading.samples} sample{'' if reading.samples == 1 else 's'}"
+    how = "the last value before the window" if reading.held else counted
     if reading.widened_ns:
         how += f", window widened by {span(reading.widened_ns)}, less than its time is sure"
     text = f"{number(reading.value, evidence.unit)} ({how})"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorder_rig import MONOTONIC, MS, SECOND, Rig, Told, joint_states, poll, press_signals
 
+from bridge import messages
 from bridge.errors import UsageError
 from bridge.schema import Evidence, Failure, Interval, Space
 from recorder.predicate import AGGREGATES, evaluate, parse_predicate, read_evidence, series
@@ -180,6 +181,33 @@ def test_an_edge_that_was_aligned_a_little_off_is_found_by_widening(tmp_path: Pa
 def test_evidence_in_another_language_is_not_read(log: Log) -> None:
     window = Interval(t0_ns=0, t1_ns=1)
     assert read_evidence(log, Evidence(channel=JOINT_STATES, window=window, predicate="grip_ok falls")) is None
+
+
+def test_items_of_a_list_by_name_and_by_goal_id(tmp_path: Path) -> None:
+    """`tf` by child frame; a goal's status by its id, beside another goal that succeeded."""
+    rig = Rig(tmp_path)
+    port = rig.port("robot")
+    tf = port.channel("tf", "tf2_msgs/msg/TFMessage")
+    transforms = [
+        messages.message("geometry_msgs/msg/TransformStamped", child_frame_id=frame, transform=at)
+        for frame, at in (("hand", {"translation": {"z": 0.5}}), ("tool", {"translation": {"z": 0.7}}))
+    ]
+    data = messages.message("tf2_msgs/msg/TFMessage", transforms=transforms)
+    port.emit(tf, messages.serialize("tf2_msgs/msg/TFMessage", data), arrival=MONOTONIC)
+    goals = [
+        messages.message("action_msgs/msg/GoalStatus", goal_info={"goal_id": {"uuid": bytes([n]) * 16}}, status=status)
+        for n, status in ((1, 4), (2, 6))
+    ]
+    status = port.channel("pick/_action/status", "action_msgs/msg/GoalStatusArray")
+    data = messages.message("action_msgs/msg/GoalStatusArray", status_list=goals)
+    port.emit(status, messages.serialize("action_msgs/msg/GoalStatusArray", data), arrival=MONOTONIC)
+    with open_log(rig.close()) as log:
+        assert value(log, "/twin/arm/tf", "last(transforms[tool].transform.translation.z) > 0") == 0.7
+        assert value(log, "/twin/arm/tf", "last(transforms[0].transform.translation.z) > 0") == 0.5
+        assert value(log, "/twin/arm/tf", "last(transforms[foot].transform.translation.z) > 0") is None
+        assert value(log, status.topic, f"last(status_list[{'02' * 16}].status) == 6") == 6.0
+        assert value(log, status.topic, f"last(status_list[{'01' * 16}].status) == 6") == 4.0
+        assert value(log, status.topic, f"last(status_list[{'03' * 16}].status) == 6") is None
 
 
 def test_nan_is_no_number(tmp_path: Path) -> None:

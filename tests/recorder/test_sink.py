@@ -159,7 +159,7 @@ def test_a_restarted_source_uses_its_channels_again(tmp_path: Path) -> None:
     with open_log(rig.close()) as log:
         assert len(log.of_topic("/testbed/arm/joint_states")) == 1
         assert len(list(log.messages(["/testbed/arm/joint_states"]))) == 20
-        assert log.metadata["dari.source.robot"]["epochs"] == "2"
+        assert log.metadata["dari.starts"] == {"robot": "2"}
         assert Clocks(log).missing == {"robot": 0}
 
 

@@ -78,7 +78,7 @@ def lines(report: ReplayReport, name: str) -> list[str]:
         f"played {report.messages} messages of {len(report.played)} topics to {name} in {report.elapsed_s:.1f} s{stopped}"
     ]
     found += [f"  {topic}  {count}" for topic, count in sorted(report.played.items())]
-    found += [f"  can not be played: {sentence}" for sentence in report.cannot]
+    found += [f"  {sentence}" for sentence in report.cannot]
     for reason, topics in report.left_out.items():
         shown = ", ".join(sorted(topics)[:6]) + (f" and {len(topics) - 6} more" if len(topics) > 6 else "")
         found.append(f"  left out ({reason}): {shown}")

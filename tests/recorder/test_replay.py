@@ -104,7 +104,7 @@ def test_everything_is_played_in_order_untouched(
     assert "float64[] position" in joint.definition
     out = capsys.readouterr().out
     assert f"played {len(expected)} messages" in out
-    assert "can not be played: /twin/arm/wrench: made up" in out
+    assert "  /twin/arm/wrench: made up" in out
 
 
 def test_the_site_file_reaches_the_player(written: tuple[Path, Told], tmp_path: Path) -> None:

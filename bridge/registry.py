@@ -136,10 +136,10 @@ def _by_path(thing: str, name: str) -> Any:
 
 
 def suggestion(word: str, known: list[str], thing: str) -> str:
-    """What to write instead of `word`: the nearest known one, and all of them while they are few."""
+    """What to write instead of `word`: the nearest known one, or where none is near the first of them all."""
     close = nearest(word, known)
     if close is not None:
-        return f"did you mean {close!r}?" + (f" Known: {', '.join(known)}" if len(known) <= 12 else "")
+        return f"did you mean {close!r}?"
     if not known:
         return f"there is no {thing} here to choose from"
     shown = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")

@@ -115,6 +115,11 @@ def unwrap(kind: inspect.Type) -> tuple[inspect.Type, str]:
     return kind, words
 
 
+def type_words(kind: Any) -> str:
+    """What an annotated Python type wants, in words."""
+    return expected(inspect.type_info(kind))
+
+
 def choices(kind: inspect.Type) -> list[str] | None:
     """The words that an enumeration or a literal allows, or None for another type."""
     if isinstance(kind, inspect.EnumType):

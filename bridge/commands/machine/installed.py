@@ -39,7 +39,7 @@ def extras() -> dict[str, list[tuple[str, str, str]]]:
         extra = _EXTRA.search(marker)
         if match is None or extra is None or match[1] == "dari" or extra[1] in _FOR_WORK_ON_DARI:
             continue
-        condition = re.sub(r"^[\s()]*(and)?\s*|\s*(and)?[\s()]*$", "", _EXTRA.sub("", marker))
+        condition = re.sub(r"^(\s*and\b)?\s*|\s*(\band\s*)?$", "", _EXTRA.sub("", marker))
         found.setdefault(extra[1], []).append((match[1], match[3].strip(), condition))
     return found
 

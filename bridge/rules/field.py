@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bridge.errors import SiteError
 from bridge.rules.tree import Scalar
@@ -56,8 +56,8 @@ class FieldPath:
                 value = self._pick(parent, value, key)
             if value is None:
                 return None
-        if value.__class__ in _PLAIN:
-            return value  # type: ignore[no-any-return]
+        if type(value) in _PLAIN:
+            return cast(Scalar, value)
         item = getattr(value, "item", None)  # a number of NumPy's, which may also be a subclass of float
         plain = item() if item is not None and getattr(value, "size", 0) == 1 else None
         return plain if isinstance(plain, (bool, int, float, str)) else None

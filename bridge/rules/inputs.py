@@ -62,6 +62,10 @@ class _Reader(NamedTuple):
     tags: Mapping[str, tuple[Target, ...]]
     fields: tuple[_FieldReader, ...]
 
+    def stream(self) -> str:
+        """What keeps its order on the way: a topic, or all tags of a session together."""
+        return self.channel.topic if self.channel.kind is ChannelKind.CDR else "tags"
+
 
 class InputPicker:
     """Knows which channels the rules read. `counts` holds `undecodable` (payloads) and `bad` (values of bad quality)."""
@@ -77,10 +81,21 @@ class InputPicker:
         return sorted({item.source for plan in self._plans for item in plan.inputs})
 
     def declare(self, source: Source, channels: list[Channel]) -> None:
-        """All channels that a source has so far."""
+        """All channels that a source has so far; those of an earlier start of it are forgotten."""
         readers = {channel.index: reader for channel in channels if (reader := self._reader(source, channel))}
         self._readers = {key: kept for key, kept in self._readers.items() if key[0] != source.name}
         self._readers[source.name, source.epoch] = readers
+
+    def streams(self, source: Source) -> list[str]:
+        """The streams of a declared source that the rules read."""
+        return sorted({reader.stream() for reader in self._readers.get((source.name, source.epoch), {}).values()})
+
+    def reached(self, batch: Batch) -> Iterator[tuple[str, int]]:
+        """(stream, newest aligned time) of each stream in a batch that the rules read."""
+        for index, reader in self._readers.get((batch.source, batch.epoch), {}).items():
+            aligned = batch.aligned[batch.channel == index]
+            if aligned.size:
+                yield reader.stream(), int(aligned.max())
 
     def pick(self, batch: Batch) -> Iterator[Picked]:
         """The values in a batch that some rule reads, in the order of its records."""

@@ -2,9 +2,12 @@
 
 Sources reach the hub by different ways and in bunches, but a rule that joins two of them must see what happened in the order in
 which it happened. Inputs are put in one total order, by (aligned time, source, epoch, sequence, number in the record), and
-released when the watermark has passed them. The watermark says: everything up to here has come. It is what all sources have
-reached, and at most `lateness` behind now, so that one that is silent does not stop the rest. What comes after the watermark has
-passed it is late: counted, flagged, and released at once.
+released when the watermark has passed them. The watermark says: everything up to here has come. It is what all streams of all
+sources have reached, and at most `lateness` behind now, so that one that is silent does not stop the rest. What comes after the
+watermark has passed it is late: counted, flagged, and released at once.
+
+A stream is what keeps its order on the way: a topic of a ROS 2 source, or all tags of one session. Two topics of one robot may be
+delayed differently, so that what the one has reached says nothing of the other.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ class Reorder(Generic[T]):
     """Holds inputs until the watermark passes them.
 
     Args:
-        sources: those that the watermark waits for.
+        sources: those that the watermark waits for; each is one stream until `expect` says more.
         lateness_ns: how far it is behind now at most.
 
     `watermark_ns` is None until the first release; it never goes back. `late` counts late inputs.
@@ -50,7 +53,7 @@ class Reorder(Generic[T]):
 
     def __init__(self, sources: Iterable[str] = (), lateness_ns: int = LATENESS_NS) -> None:
         self._lateness = lateness_ns
-        self._said: dict[str, int | None] = dict.fromkeys(sources)
+        self._said: dict[str, dict[str, int | None]] = {source: {"": None} for source in sources}
         self._ended: set[str] = set()
         self._held: list[tuple[Place, int, T]] = []
         self._overdue: list[tuple[Place, int, T]] = []
@@ -72,11 +75,19 @@ class Reorder(Generic[T]):
         heapq.heappush(self._held, (place, self._pushed, item))
         return False
 
-    def said(self, source: str, aligned_ns: int) -> None:
-        """A source has reached `aligned_ns`, whether or not a rule reads what it said."""
+    def expect(self, source: str, streams: Iterable[str]) -> None:
+        """The streams that a source has; what those known before have reached is kept."""
         if source in self._said:
             before = self._said[source]
-            self._said[source] = aligned_ns if before is None else max(before, aligned_ns)
+            self._said[source] = {stream: before.get(stream) for stream in streams} or {"": None}
+            self._ended.discard(source)
+
+    def said(self, source: str, aligned_ns: int, stream: str = "") -> None:
+        """A stream has reached `aligned_ns`."""
+        streams = self._said.get(source)
+        if streams is not None and stream in streams:
+            before = streams[stream]
+            streams[stream] = aligned_ns if before is None else max(before, aligned_ns)
             self._ended.discard(source)
 
     def ended(self, source: str) -> None:
@@ -94,14 +105,15 @@ class Reorder(Generic[T]):
 
     def flush(self) -> list[Released[T]]:
         """Give out all that is held: nothing more will come. The watermark goes to the last of it."""
-        reached = [said for said in self._said.values() if said is not None]
+        reached = [said for streams in self._said.values() for said in streams.values() if said is not None]
         last = max([*reached, *(place.aligned_ns for place, _, _ in self._held)], default=None)
         if last is not None:
             self._move(last)
         return self._take()
 
     def _reached(self, now_ns: int) -> int:
-        waited_for = [said for source, said in self._said.items() if source not in self._ended]
+        said_by = self._said.items()
+        waited_for = [said for source, streams in said_by if source not in self._ended for said in streams.values()]
         known = [said for said in waited_for if said is not None]
         # Another record of the same time may follow the last one, so it is not passed before it is late.
         all_said = min(known) - 1 if known and len(known) == len(waited_for) else now_ns - self._lateness

@@ -119,6 +119,7 @@ class RuleStage:
     def declare(self, source: Source, channels: list[Channel]) -> None:
         """All channels that a source has so far."""
         self._picker.declare(source, channels)
+        self._order.expect(source.name, self._picker.streams(source))
 
     def take(self, batch: Batch) -> None:
         """A batch of a declared source."""
@@ -128,7 +129,8 @@ class RuleStage:
         for picked in self._picker.pick(batch):
             place = Place(picked.aligned_ns, source, picked.epoch, picked.sequence, picked.number)
             self._order.push(place, picked)
-        self._order.said(source, int(batch.aligned.max()))
+        for stream, aligned_ns in self._picker.reached(batch):
+            self._order.said(source, aligned_ns, stream)
 
     def gap(self, source: str, t0: int, t1: int) -> None:
         """Nothing was heard of a source between `t0` and `t1`, aligned ns."""

@@ -37,6 +37,26 @@ def test_it_waits_for_the_slowest_source() -> None:
     assert order.late == 0
 
 
+def test_streams_of_one_source_are_waited_for_each() -> None:
+    order: Reorder[str] = Reorder(["robot"])
+    order.expect("robot", ["joints", "camera"])
+    order.push(place(10, "robot"), "joints 10")
+    order.said("robot", BASE + 30 * MS, "joints")
+    assert order.release(BASE + 31 * MS) == []
+    order.push(place(8, "robot", 1), "camera 8")
+    order.said("robot", BASE + 8 * MS, "camera")
+    assert order.release(BASE + 32 * MS) == []
+    order.said("robot", BASE + 20 * MS, "camera")
+    assert items(order.release(BASE + 33 * MS)) == ["camera 8", "joints 10"]
+    assert order.late == 0
+    # Another start of the source: what it had reached still stands.
+    order.expect("robot", ["joints", "camera", "wrench"])
+    order.said("robot", BASE + 40 * MS, "wrench")
+    order.push(place(25, "robot", 2), "joints 25")
+    order.said("robot", BASE + 50 * MS, "camera")
+    assert items(order.release(BASE + 51 * MS)) == ["joints 25"]
+
+
 def test_a_silent_source_is_waited_for_no_longer_than_the_lateness() -> None:
     order: Reorder[str] = Reorder(["a", "b"])
     order.push(place(10, "a"), "a10")

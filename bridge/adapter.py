@@ -188,7 +188,7 @@ class Port(abc.ABC):
     @abc.abstractmethod
     def signals(self, signals: Sequence[Signal], *, group: str = "signals", arrival: int | None = None) -> int:
         """Hand over the signals of one poll or notification. Those with `own` go to their channels, the rest to the
-        columnar channel `group` as one row batch. Returns the last sequence number used."""
+        columnar channel `<source>/<group>` as one row batch. Returns the last sequence number used."""
 
     @abc.abstractmethod
     def event(

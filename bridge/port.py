@@ -211,6 +211,8 @@ class StampingPort(Port):
         return self._declare(tag, ChannelKind.SIGNAL, "dari_msgs/msg/Signal", metadata=metadata)
 
     def _table(self, group: str, signals: list[Signal], arrival: int | None, flags: int) -> int:
+        # Two sources of one asset each have a table: under one topic their rows would be in nobody's order.
+        group = f"{self.source.name}/{group}"
         channel = self._channels.get(group)
         if channel is None:
             units = {tag: config.unit for tag, config in self._signals.items() if not config.own and config.unit}

@@ -36,6 +36,28 @@ class RefusedError(NotConnectedError):
     """The broker was reached and said no: trying again soon would not help, and could lock the account."""
 
 
+class _Handshake(ssl.SSLSocket):
+    """A TLS socket that is closed when its handshake fails: the library would leave it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
+def _context(options: MqttOptions, folder: Path) -> ssl.SSLContext:
+    """TLS that checks the broker's certificate and its name; there is no option to do without."""
+    context = ssl.create_default_context(
+        cafile=str(folder / options.ca_certificate) if options.ca_certificate else None
+    )
+    if options.certificate:
+        context.load_cert_chain(str(folder / options.certificate), str(folder / options.private_key))
+    context.sslsocket_class = _Handshake
+    return context
+
+
 class Pending(NamedTuple):
     """A message that was received and is not acknowledged: the sequence of its last record, and the broker's id of it."""
 
@@ -122,11 +144,7 @@ class BrokerSession:
         if options.encrypted:
             folder = Path(self._directory)
             try:
-                client.tls_set(
-                    ca_certs=str(folder / options.ca_certificate) if options.ca_certificate else None,
-                    certfile=str(folder / options.certificate) if options.certificate else None,
-                    keyfile=str(folder / options.private_key) if options.private_key else None,
-                )
+                client.tls_set_context(_context(options, folder))
             except (OSError, ValueError) as error:
                 raise RefusedError(
                     f"a certificate or key can not be read: {error}",

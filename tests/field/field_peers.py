@@ -78,7 +78,10 @@ class Peer:
         assert self.process is not None and self.process.stdin is not None
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
-        assert self.said.get(timeout=PATIENCE_S).strip() == "done", self.errors()
+        answer = ""
+        while answer not in ("done", "failed"):  # a server may print of its own accord
+            answer = self.said.get(timeout=PATIENCE_S).strip()
+        assert answer == "done", self.errors()
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""

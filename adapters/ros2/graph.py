@@ -57,9 +57,12 @@ class Graph:
         self.tap = Tap(node.context, port, self._released.put)
         self.watched: dict[str, Watched] = {}
         self.skipped: dict[str, str] = {}
-        self._began = time.monotonic_ns()
         self._connected = False
+        self._was_connected = False
         self._ever = False
+        self._silent = False
+        self._changed = time.monotonic_ns()
+        self._met: int | None = None
 
     def look(self) -> None:
         """See what has changed."""
@@ -175,9 +178,15 @@ class Graph:
     def _reopen(self, watched: Watched, request: qos.Request) -> None:
         tapped = watched.tapped
         self._port.log("info", f"{tapped.topic} is opened anew, as its publishers now offer {_words(request)}")
-        subscription = self._subscribe(tapped.message, tapped.topic, watched.type_name, request)
         watched.request = request
         watched.since = time.monotonic_ns()
+        if not tapped.tells_apart:
+            self.tap.remove(tapped)
+            subscription = self._subscribe(tapped.message, tapped.topic, watched.type_name, request)
+            watched.tapped = tapped.reopened(subscription)
+            self.tap.add(watched.tapped)
+            return
+        subscription = self._subscribe(tapped.message, tapped.topic, watched.type_name, request)
         watched.replacing = True
 
         def done(new: Tapped) -> None:
@@ -203,27 +212,48 @@ class Graph:
     # -- what is said --------------------------------------------------------------------------------------------
 
     def _say_connection(self) -> None:
+        """Say when data can flow, when it can not, and, where it is asked for, when it does not."""
         present = sum(len(watched.publishers) for watched in self.watched.values())
         now = time.monotonic_ns()
-        quiet = self._options.silence_ms * 1e6
-        silent = bool(quiet) and now - self.tap.last_arrival > quiet
-        if present and not silent and not self._connected:
-            if any(_matched(watched) for watched in self.watched.values()):
-                self._connected = self._ever = True
-                topics = sum(1 for watched in self.watched.values() if watched.publishers)
-                self._port.connected(f"ROS domain {self._domain}: {present} publishers of {topics} topics")
-        elif self._connected and not present:
-            self._connected = False
-            self._port.disconnected(f"every publisher in ROS domain {self._domain} has gone")
-        elif self._connected and silent:
-            self._connected = False
-            self._port.disconnected(f"nothing came from ROS domain {self._domain} for {quiet / 1e9:g} s")
-        elif not present and not self._ever and now - self._began > PATIENCE_NS:
+        if self._connected:
+            quiet = round(self._options.silence_ms * 1e6)
+            if not present:
+                self._lose(f"every publisher in ROS domain {self._domain} has gone", now)
+            elif quiet and now - max(self.tap.last_arrival, self._changed) > quiet:
+                self._silent = True
+                self._lose(f"nothing came from ROS domain {self._domain} for {quiet / 1e9:g} s", now)
+            return
+        # A publisher may have come, spoken and gone between two looks: that was a connection too.
+        if self._flows(now) and (present or not self._was_connected):
+            self._connected = self._was_connected = self._ever = True
+            self._silent = False
+            self._changed = now
+            topics = sum(1 for watched in self.watched.values() if watched.publishers)
+            self._port.connected(f"ROS domain {self._domain}: {present} publishers of {topics} topics")
+        elif not present and not self._ever and now - self._changed > PATIENCE_NS:
             self._ever = True
             self._port.disconnected(
                 f"nobody publishes a wanted topic in ROS domain {self._domain}: is the robot on, and is its ROS_DOMAIN_ID "
                 f"{self._domain}?"
             )
+
+    def _flows(self, now: int) -> bool:
+        """Whether something came since the connection was last lost, or a quiet publisher has been met for a while.
+
+        That the subscription has met a publisher is not enough: the publisher may not have met the subscription. After a
+        reader was killed, Fast DDS takes some 2 s until a new one in its place is sent anything.
+        """
+        if self.tap.last_arrival > self._changed:
+            return True
+        if self._silent or not any(_matched(watched) for watched in self.watched.values()):
+            self._met = None
+            return False
+        self._met = self._met or now
+        return now - self._met > PATIENCE_NS
+
+    def _lose(self, reason: str, now: int) -> None:
+        self._connected, self._changed, self._met = False, now, None
+        self._port.disconnected(reason)
 
     def _say_unmatched(self, watched: Watched) -> None:
         if watched.told_unmatched or time.monotonic_ns() - watched.since < PATIENCE_NS or _matched(watched):

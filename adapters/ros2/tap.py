@@ -71,8 +71,13 @@ class Tapped:
         # With no publisher ids, numbers say something only where there is one publisher.
         self.single = True
 
+    @property
+    def tells_apart(self) -> bool:
+        """Whether every message has shown its publisher and its number, so that no message can be taken twice."""
+        return bool(self.numbered) and b"" not in self.numbers
+
     def reopened(self, subscription: Any) -> Tapped:
-        """The same topic with another subscription; the publishers' numbers go on, and both are read for a while."""
+        """The same topic with another subscription; the publishers' numbers go on."""
         other = Tapped.__new__(Tapped)
         other.__dict__.update(self.__dict__)
         other.subscription = subscription
@@ -103,7 +108,7 @@ class Tap:
         self._wait_set: Any = None
         self._capacity = 0
         self.error: BaseException | None = None
-        self.last_arrival = time.monotonic_ns()
+        self.last_arrival = 0
 
     def start(self) -> None:
         """Begin."""
@@ -122,21 +127,30 @@ class Tap:
         """Read a new subscription."""
         self.ask(lambda: self._taps.__setitem__(tapped.subscription.handle.pointer, tapped))
 
+    def remove(self, tapped: Tapped) -> None:
+        """Take what a subscription holds and read it no more; returns when that is done."""
+        done = threading.Event()
+
+        def forget() -> None:
+            self._forget(tapped)
+            done.set()
+
+        self.ask(forget)
+        while not done.wait(0.1) and self._thread.is_alive():
+            pass
+
     def replace(self, old: Tapped, subscription: Any, overlap_s: float, then: Callable[[Tapped], None]) -> None:
         """Read a topic by another subscription, and by the old one too until the new one has met its publishers.
 
-        Where the middleware numbers no messages, the two could not be told apart: the old one is emptied and closed at once.
+        Only where `old.tells_apart`: else what both deliver would be taken twice.
         """
 
         def swap() -> None:
             new = old.reopened(subscription)
             self._taps[subscription.handle.pointer] = new
-            if old.numbered and b"" not in old.numbers:
-                for numbers in old.numbers.values():
-                    numbers.overlap()
-                self._closing.append((time.monotonic_ns() + round(overlap_s * 1e9), old, new))
-            else:
-                self._forget(old)
+            for numbers in old.numbers.values():
+                numbers.overlap()
+            self._closing.append((time.monotonic_ns() + round(overlap_s * 1e9), old, new))
             then(new)
 
         self.ask(swap)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import threading
 import time
@@ -51,7 +52,9 @@ class Peer:
         self.counter = 0
         self.executor = MultiThreadedExecutor(4, context=self.context)
         self.executor.add_node(self.node)
-        threading.Thread(target=self.executor.spin, daemon=True).start()
+        self.ending = threading.Event()
+        self.spinning = threading.Thread(target=self.executor.spin, daemon=True)
+        self.spinning.start()
 
     def do_publisher(self, order: dict[str, Any]) -> Any:
         cls = class_of(order["type"])
@@ -115,7 +118,9 @@ class Peer:
             else:
                 deadline = time.monotonic() + 60
                 while not goal.is_cancel_requested and time.monotonic() < deadline:
-                    time.sleep(0.01)
+                    if self.ending.wait(0.01):
+                        goal.abort()
+                        return Fibonacci.Result()
                 goal.canceled()
             return Fibonacci.Result()
 
@@ -171,10 +176,13 @@ def main() -> None:
         except Exception as error:
             answer = {"error": repr(error)}
         print(json.dumps(answer), flush=True)
-    # The executor's threads may be inside DDS: leave without tearing down under them.
-    sys.stdout.flush()
-    import os
-
+    # A process that ends without a word leaves shared memory behind, and is missed only when its lease runs out.
+    peer.ending.set()
+    peer.executor.shutdown(5)
+    peer.spinning.join(5)
+    peer.node.destroy_node()
+    peer.context.try_shutdown()
+    # DDS is gone; what Python would still tear down of the executor's threads is of no interest.
     os._exit(0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 import time
@@ -198,7 +199,7 @@ def test_publishers_that_come_late_go_and_come_again(start_robot: Any, listen: A
     first("publish", topic="/words")
     assert port.wait_for(lambda p: len(on(p, "/words")) == 1)
     first("destroy", topic="/words")
-    assert port.wait_for(lambda p: p.connections[-1][0] == "disconnected")
+    assert port.wait_for(lambda p: bool(p.connections) and p.connections[-1][0] == "disconnected")
     assert "has gone" in port.connections[-1][1]
     second = start_robot()
     second("publisher", topic="/words", type=STRING)
@@ -216,6 +217,43 @@ def test_a_robot_that_is_killed_is_missed_when_its_lease_runs_out(robot: Any, li
     assert port.wait_for(lambda p: bool(p.connections) and p.connections[-1][0] == "connected")
     robot.process.kill()
     assert port.wait_for(lambda p: p.connections[-1][0] == "disconnected", 90)
+
+
+LISTENER = """
+import sys, threading, time
+from adapters.ros2 import Ros2Adapter, Ros2Options
+from bridge.testing import RecordingPort
+port = RecordingPort()
+adapter = Ros2Adapter(port.source, Ros2Options(domain=int(sys.argv[1]), include=("/words",)), {})
+threading.Thread(target=adapter.run, args=(port,), daemon=True).start()
+port.wait_for(lambda p: bool(p.connections), 60)
+print("heard" if port.samples else "connected with nothing heard", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.long
+def test_an_adapter_that_was_killed_is_connected_again_when_it_hears(robot: Any, domain: int) -> None:
+    robot("publisher", topic="/words", type=STRING)
+    stop = threading.Event()
+
+    def talk() -> None:
+        while not stop.is_set():
+            robot("publish", topic="/words", count=20, period_s=0.01)
+
+    talking = threading.Thread(target=talk)
+    talking.start()
+    try:
+        for _ in range(2):
+            with subprocess.Popen(
+                [sys.executable, "-c", LISTENER, str(domain)], stdout=subprocess.PIPE, text=True
+            ) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "heard\n"
+                process.kill()
+    finally:
+        stop.set()
+        talking.join()
 
 
 def test_a_type_that_is_not_installed_is_skipped_and_said_once(

@@ -47,7 +47,7 @@ def _quiet() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [(stream, os.dup(stream)) for stream in (1, 2)]
-    with open(os.devnull, "wb") as sink:
+    with Path(os.devnull).open("wb") as sink:
         for stream, _ in saved:
             os.dup2(sink.fileno(), stream)
         try:
@@ -76,7 +76,7 @@ def urdf_path(name: str) -> Path:
 
 
 class BulletKinematics:
-    """The arm alone in a client of its own, its joints set afresh before each question, so that answers depend on nothing else."""
+    """The arm alone in a client of its own; its joints are set before each question, so that answers depend on nothing else."""
 
     def __init__(self, robot: RobotModel) -> None:
         self._p = _bullet()
@@ -180,7 +180,15 @@ class BulletEngine:
             p.changeDynamics(self._arm, finger, lateralFriction=world.finger_friction, physicsClientId=client)
         # The hand's fingers move as one; a URDF's mimic tag means nothing to Bullet.
         gear = p.createConstraint(
-            self._arm, FINGERS[0], self._arm, FINGERS[1], p.JOINT_GEAR, (1, 0, 0), (0, 0, 0), (0, 0, 0), physicsClientId=client
+            self._arm,
+            FINGERS[0],
+            self._arm,
+            FINGERS[1],
+            p.JOINT_GEAR,
+            (1, 0, 0),
+            (0, 0, 0),
+            (0, 0, 0),
+            physicsClientId=client,
         )
         p.changeConstraint(gear, gearRatio=-1, erp=0.1, maxForce=50, physicsClientId=client)
         p.enableJointForceTorqueSensor(self._arm, WRIST, True, physicsClientId=client)

@@ -20,8 +20,12 @@ from bridge.names import nearest
 
 Positive = Annotated[float, Meta(gt=0.0)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
-Friction = Annotated[float, Meta(ge=0.2, le=1.0, description="Coulomb coefficient; grasp physics is valid for 0.2 to 1.0")]
-Force = Annotated[float, Meta(gt=0.0, le=40.0, description="newtons; grasp physics is valid up to 40 N with light parts")]
+Friction = Annotated[
+    float, Meta(ge=0.2, le=1.0, description="Coulomb coefficient; grasp physics is valid for 0.2 to 1.0")
+]
+Force = Annotated[
+    float, Meta(gt=0.0, le=40.0, description="newtons; grasp physics is valid up to 40 N with light parts")
+]
 Vector = tuple[float, float, float]
 Joints = tuple[float, float, float, float, float, float, float]
 
@@ -66,7 +70,10 @@ class RobotModel(Model, frozen=True, kw_only=True):
 
 
 class GripperModel(Model, frozen=True, kw_only=True):
-    """The parallel gripper: opening, mass of hand and fingers, grip force of a job that knows nothing better, friction of the pads on a part."""
+    """The parallel gripper: its opening, the mass of hand and fingers, the force of a job that knows nothing better.
+
+    `friction` is that of the pair pad and part.
+    """
 
     opening: Positive
     mass: Positive
@@ -223,12 +230,16 @@ def load_cell(path: Path) -> Cell:
     except OSError as error:
         known = ", ".join(sorted(p.stem for p in CELLS.glob("*.yaml")))
         raise CellError(
-            f"the cell can not be read: {error.strerror}", where=str(path), hint=f"shipped cells: {known}; or a path to a .yaml"
+            f"the cell can not be read: {error.strerror}",
+            where=str(path),
+            hint=f"shipped cells: {known}; or a path to a .yaml",
         ) from error
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise CellError(f"this is no YAML: {error}", where=str(path), hint="mend the file at the place named") from error
+        raise CellError(
+            f"this is no YAML: {error}", where=str(path), hint="mend the file at the place named"
+        ) from error
     try:
         return msgspec.convert(data, type=Cell, strict=False)
     except msgspec.ValidationError as error:
@@ -241,4 +252,6 @@ def _hint(message: str, data: Any) -> str:
         known = sorted({field for model in Model.__subclasses__() for field in model.__struct_fields__})
         meant = nearest(unknown.group(1), known)
         return f"did you mean `{meant}`?" if meant else "remove the key"
-    return "docs/explanation/twin.md says what a cell holds" if isinstance(data, dict) else "a cell is a mapping of keys"
+    return (
+        "docs/explanation/twin.md says what a cell holds" if isinstance(data, dict) else "a cell is a mapping of keys"
+    )

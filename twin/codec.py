@@ -64,7 +64,9 @@ def decode(type_name: str, payload: bytes) -> tuple[int, Sample]:
         columns = (tuple(column.tolist()) for column in (message.position, message.velocity, message.effort))
         return stamp, JointSample(tuple(message.name), *columns)
     if type_name == POSE_STAMPED:
-        return stamp, PoseSample(_xyz(message.pose.position), (*_xyz(message.pose.orientation), message.pose.orientation.w))
+        return stamp, PoseSample(
+            _xyz(message.pose.position), (*_xyz(message.pose.orientation), message.pose.orientation.w)
+        )
     return stamp, WrenchSample(_xyz(message.wrench.force), _xyz(message.wrench.torque))
 
 

@@ -23,16 +23,16 @@ _SETTLED_RAD = 0.005
 _NO_EFFORT: tuple[float, ...] = ()
 
 
-class Tripped(Exception):  # noqa: N818 - not an error: how a detector ends a skill
-    """A detector has fired: the skill ends here."""
+class Tripped(Exception):
+    """A detector has fired: the skill ends here. No error, but how control flows."""
 
     def __init__(self, finding: Finding) -> None:
         self.finding = finding
         super().__init__(finding.guard.predicate)
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: how a request to stop ends an episode
-    """The twin was asked to stop."""
+class Stopped(Exception):
+    """The twin was asked to stop. No error, but how control flows."""
 
 
 class Controller:

@@ -5,6 +5,7 @@ They know what was perceived, the arm's kinematics and the cell; nothing of what
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -91,7 +92,9 @@ def choose_grasp(
     if best is None:
         reason = Reason(code="none_feasible", text="every grasp is out of reach or too near to a joint's limit")
     else:
-        reason = Reason(code="best_score", text=f"{options[best[1].id].label}: least turn of the wrist, far from its limit")
+        reason = Reason(
+            code="best_score", text=f"{options[best[1].id].label}: least turn of the wrist, far from its limit"
+        )
     decision = Decision(
         question="which grasp",
         options=tuple(options.values()),
@@ -134,7 +137,7 @@ def choose_way(
             options[via.id] = Option(id=via.id, label=via.label, rejected_because="out of reach")
             continue
         line = _line(begin, end, via)
-        length = sum(math.dist(a, b) for a, b in zip(line, line[1:], strict=False))
+        length = sum(math.dist(a, b) for a, b in itertools.pairwise(line))
         space, nearest = _clearance(line, obstacles)
         score = round(1.0 - length + min(space, 0.1), 4)
         why = ""
@@ -149,7 +152,9 @@ def choose_way(
     for option in options.values():
         if best is not None and option is not best and not option.rejected_because and option.score is not None:
             why = f"scores {(best.score or 0.0) - option.score:.3f} less than {best.id}: longer, or closer to what stands there"
-            option = Option(id=option.id, label=option.label, score=option.score, rejected_because=why, detail=option.detail)
+            option = Option(
+                id=option.id, label=option.label, score=option.score, rejected_because=why, detail=option.detail
+            )
         final.append(option)
     reason = (
         Reason(code="none_feasible", text="every way is blocked or out of reach")
@@ -199,10 +204,10 @@ def _waypoints(
 
 
 def _line(begin: Vector, end: Vector, via: Via) -> list[Vector]:
-    """Points along a way: the arm swings, so radius, angle and height change between its corners, without a kink in the middle."""
+    """Points along a way: the arm swings, so radius, angle and height change between its corners; no kink in the middle."""
     points = [begin]
     stops = [begin, *_corners(begin, end, via), end]
-    for place, (first, last) in enumerate(zip(stops, stops[1:], strict=False)):
+    for place, (first, last) in enumerate(itertools.pairwise(stops)):
         for number in range(1, _SAMPLES + 1):
             u = number / _SAMPLES
             bow = u

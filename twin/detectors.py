@@ -129,7 +129,7 @@ class Monitor:
     """
 
     def __init__(self, guards: Sequence[Guard], start_ns: int) -> None:
-        order = {"always": 0, "at": 1, "end": 2}
+        order = {"at": 0, "always": 1, "end": 2}
         self._guards = sorted(guards, key=lambda guard: order[guard.when])
         self._start = start_ns
         self._stamps: dict[str, list[int]] = {guard.channel: [] for guard in guards}
@@ -151,16 +151,17 @@ class Monitor:
         for index, guard in enumerate(self._guards):
             if guard.when == "always":
                 finding = self._always(index, guard, now_ns)
-            elif self._done[index] or not (end or guard.when == "at"):
-                continue
-            elif guard.when == "at" and now_ns < self._start + _ns(guard.at_s) - GRACE_NS:
-                continue
-            else:
+            elif not self._done[index] and self._due(guard, now_ns, end):
                 self._done[index] = True
                 finding = self._once(guard, now_ns)
+            else:
+                continue
             if finding is not None:
                 return finding
         return None
+
+    def _due(self, guard: Guard, now: int, end: bool) -> bool:
+        return end if guard.when == "end" else now >= self._start + _ns(guard.at_s) - GRACE_NS
 
     def _always(self, index: int, guard: Guard, now: int) -> Finding | None:
         stamps, samples = self._stamps[guard.channel], self._samples[guard.channel]
@@ -215,7 +216,11 @@ def guards_for(skill: str, parameters: Mapping[str, object], limits: Thresholds)
     if skill == "locate":
         return _look(str(parameters["camera"]), limits, FailureCode.PART_MISSING)
     if skill == "grasp":
-        return [*_closing(number["close_s"], limits), _hold(FailureCode.GRASP_SLIP, number["close_s"], limits), *arrival]
+        return [
+            *_closing(number["close_s"], limits),
+            _hold(FailureCode.GRASP_SLIP, number["close_s"], limits),
+            *arrival,
+        ]
     if skill == "avoid":
         return [*_contact(limits, load), _hold(FailureCode.GRASP_SLIP, 0.0, limits), *arrival]
     if skill == "place":

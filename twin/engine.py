@@ -27,7 +27,7 @@ class Pose3(NamedTuple):
 
 
 class Solid(msgspec.Struct, frozen=True, kw_only=True):
-    """A rigid body of a primitive shape. `size` is the full extent; a cylinder stands upright, its size is (diameter, diameter, height).
+    """A rigid body of a primitive shape. `size` is the full extent: an upright cylinder's is (diameter, diameter, height).
 
     `mass` 0 does not move. `friction` is the coefficient of the pair of this body and a part: engines combine the
     coefficients of two bodies differently (a product, a maximum), so a cell states pairs.
@@ -53,7 +53,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArmState(NamedTuple):
-    """What the robot's own sensors say: joints (rad, rad/s, N m), fingers (m, m/s, N), force (N) and torque (N m) at the wrist."""
+    """What the robot's own sensors say: joints (rad, rad/s, N m), fingers (m, m/s, N), force and torque at the wrist (N, N m)."""
 
     position: tuple[float, ...]
     velocity: tuple[float, ...]
@@ -79,7 +79,10 @@ class Engine(Protocol):
     """One simulated world at a time."""
 
     name: str
-    kinematics: Kinematics
+
+    @property
+    def kinematics(self) -> Kinematics:
+        """The arm's kinematics, in a model apart from the world."""
 
     def rebuild(self, world: World) -> None:
         """Forget everything and build this world: nothing of the last episode is left, motor targets included."""

@@ -50,7 +50,7 @@ JOB_VERB = "com.dari.pick_place"
 
 
 class Outcome(NamedTuple):
-    """What an episode came to: `reason` is `placed`, `given_up` or `stopped`; codes as observed; `steps` is the clock at its end."""
+    """What an episode came to: `reason` is `placed`, `given_up` or `stopped`; `steps` is the clock at its end."""
 
     reason: str
     injected: str | None
@@ -213,9 +213,7 @@ class EpisodeRun:
             self._journal.complete(job, correction, Result.REPAIRED, task)
         return None
 
-    def _infeasible(
-        self, task: OpenTask, skill: str, inputs: tuple[ChannelWindow, ...]
-    ) -> tuple[UUID, Failure]:
+    def _infeasible(self, task: OpenTask, skill: str, inputs: tuple[ChannelWindow, ...]) -> tuple[UUID, Failure]:
         """The planner found nothing: what it looked at is the evidence, if it looked at anything."""
         evidence = tuple(
             Evidence(

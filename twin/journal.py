@@ -90,7 +90,12 @@ class Journal:
         self.corrections: list[OpenCorrection] = []
 
     def event(
-        self, body: Body, task: OpenTask | None = None, *, links: tuple[Link, ...] = (), ext: dict[str, object] | None = None
+        self,
+        body: Body,
+        task: OpenTask | None = None,
+        *,
+        links: tuple[Link, ...] = (),
+        ext: dict[str, object] | None = None,
     ) -> UUID:
         """Write one event, now, of `task`."""
         draft = Draft(
@@ -139,9 +144,7 @@ class Journal:
         self.step(task, State.RUNNING)
         return task
 
-    def step(
-        self, task: OpenTask, state: State, *, message: str = "", links: tuple[Link, ...] = ()
-    ) -> UUID:
+    def step(self, task: OpenTask, state: State, *, message: str = "", links: tuple[Link, ...] = ()) -> UUID:
         """Take a task to another state."""
         body = Task(
             verb=task.verb,
@@ -201,7 +204,9 @@ class Journal:
         self.corrections.append(correction)
         return correction
 
-    def complete(self, parent: OpenTask, correction: OpenCorrection, result: Result, verified_by: OpenTask | None) -> None:
+    def complete(
+        self, parent: OpenTask, correction: OpenCorrection, result: Result, verified_by: OpenTask | None
+    ) -> None:
         """What came of a correction: the second event, which names the first."""
         body = Correction(
             corrects=correction.body.corrects,

@@ -15,6 +15,7 @@ Array = npt.NDArray[np.float64]
 
 TICK_HZ = 60
 _RAMPS = (0.0, 0.2, 0.3, 0.4)
+_APART = 1e-4
 _FINE = 97  # points at which the curve's speed is looked at
 
 
@@ -33,6 +34,9 @@ def trajectory(waypoints: Sequence[Sequence[float]], robot: RobotModel, speed: f
     acceleration at its ends. `speed` scales the joints' speed limits, its square their acceleration limits.
     """
     points = np.asarray(waypoints, dtype=np.float64)
+    # A point that is where the one before it is would put a corner into the curve.
+    apart = [0, *(n for n in range(1, len(points)) if np.abs(points[n] - points[n - 1]).max() > _APART)]
+    points = points[apart] if len(apart) > 1 else points[[0, -1]]
     chord = np.maximum(np.abs(np.diff(points, axis=0)).max(axis=1), 1e-6)
     knots = np.concatenate([[0.0], np.cumsum(chord)])
     knots /= knots[-1]
@@ -58,6 +62,7 @@ def trajectory(waypoints: Sequence[Sequence[float]], robot: RobotModel, speed: f
     behind = _curve(points, tangents, knots, _law(np.maximum(share - step, 0.0), ramp))
     velocity = (ahead - behind) / (2 * step * duration)
     velocity[-1] = 0.0
+    position[-1] = waypoints[-1]
     return Trajectory(position, velocity, duration)
 
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from bridge.schema import Change, ChannelWindow, Decision, FailureCode, Option, Reason, Strategy
 from twin.cell import Cell
-from twin.journal import RECOVERY
 from twin.jobstate import JobState
+from twin.journal import RECOVERY
 
 Code = FailureCode
 
@@ -38,7 +38,9 @@ def choose_repair(
     if repair is not None:
         why = "" if left > 0 else f"the job has had its {cell.limits.corrections} corrections"
         options.append(Option(id=repair.option, label=repair.reason, score=1.0, rejected_because=why))
-        options += [Option(id=name, label=label, score=0.0, rejected_because=why) for name, label, why in repair.rejected]
+        options += [
+            Option(id=name, label=label, score=0.0, rejected_because=why) for name, label, why in repair.rejected
+        ]
     chosen = repair if left > 0 else None
     options.append(Option(id=give_up[0], label=give_up[1], score=0.1, rejected_because=give_up[2] if chosen else ""))
     reason = (
@@ -70,7 +72,11 @@ def _repair(cell: Cell, job: JobState, skill: str, code: FailureCode) -> Repair 
             changes=(Change(path="belt.places", before=job.places, after=job.places + 1),),
             rejected=(("regrasp", "grip it again", "it would have the same size"),),
         )
-    if code is Code.PERCEPTION_POSE_ERROR or code is Code.GRASP_MISS or (code is Code.MOTION_COLLISION and skill == "approach"):
+    if (
+        code is Code.PERCEPTION_POSE_ERROR
+        or code is Code.GRASP_MISS
+        or (code is Code.MOTION_COLLISION and skill == "approach")
+    ):
         return _redetect(job, code)
     if code in (Code.GRASP_SLIP, Code.GRASP_WEAK):
         return _more_force(cell, job, skill, code)

@@ -298,7 +298,9 @@ class Skills:
             return []
         x, y, z = self._kinematics.forward(self._control.target)
         height = max(via.height for via in self._cell.ways) + 0.05
-        over = self._kinematics.inverse((x, y, height), self._yaw(), self._control.target) if z < height - 0.05 else None
+        over = (
+            self._kinematics.inverse((x, y, height), self._yaw(), self._control.target) if z < height - 0.05 else None
+        )
         return [] if over is None else [over]
 
     # -- getting away after a failure ----------------------------------------------------------------------------
@@ -335,7 +337,7 @@ class Skills:
             self.next_place()
 
     def felt_obstacle(self, number: int) -> Obstacle:
-        """What was just felt on the way: an upright cylinder half a hand's breadth ahead of the tool, a hand's height above it."""
+        """What was just felt: an upright cylinder half a hand's breadth ahead of the tool, a hand's height above it."""
         velocity = self._control.moving
         x, y, z = self._kinematics.forward(self._control.state.position)
         ahead = self._kinematics.forward([q + 0.02 * v for q, v in zip(self._control.target, velocity, strict=True)])

@@ -97,6 +97,7 @@ class Cell:
         self._id = pybullet.connect(pybullet.DIRECT)
         self._belt_speed = 0.0
         self._brake: float | None = None
+        self._position = HOME.copy()
         self._part: int | None = None
         self._held: int | None = None
         self._placed: list[int] = []

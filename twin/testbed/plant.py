@@ -188,10 +188,10 @@ class Sensors:
         loop = asyncio.get_running_loop()
         self._client = Client(CallbackAPIVersion.VERSION2, client_id="cell1-gateway")
 
-        def on_connect(*_: Any) -> None:
+        def _on_connect(*_: Any) -> None:
             loop.call_soon_threadsafe(connected.set)
 
-        self._client.on_connect = on_connect
+        self._client.on_connect = _on_connect
         self._client.connect_async(HOST, port)
         self._client.loop_start()
         await asyncio.wait_for(connected.wait(), 10.0)

@@ -22,6 +22,8 @@ from bridge.site.secret import HOW, URL_PASSWORD
 from bridge.site.walk import FAULTY, Path, Walker, type_info
 from bridge.site.words import truth
 
+TABLE = "signals"
+"""Name of the columnar channel of the signals that have no channel of their own."""
 _SAID_AT = re.compile(r"^([^\s:]+): ")
 
 
@@ -167,6 +169,14 @@ class Resolver:
                 continue
             for tag, signal in entries(at.value, "signals").items():
                 topic = channel_topic(space, asset, tag)
+                if topic == channel_topic(space, asset, TABLE):
+                    self.problems.add(
+                        f"this signal would be written as {topic}, the name of the table of signals",
+                        signal.key,
+                        ("sources", name, "signals", tag),
+                        hint="rename it",
+                    )
+                    continue
                 first = taken.setdefault(topic, (name, tag, signal.key.line))
                 if first[:2] != (name, tag):
                     self.problems.add(

@@ -10,9 +10,10 @@ import os
 from pathlib import Path
 
 import pytest
-from test_load import ALL_AT_ONCE
+from site_cases import ALL_AT_ONCE
 
-from bridge.cli import main
+from bridge import errors
+from bridge.cli import INTERRUPTED, main
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -105,3 +106,12 @@ def test_a_missing_file_and_a_directory(here: Path, capsys: pytest.CaptureFixtur
     assert "this is a directory" in capsys.readouterr().err
     assert main(["check", "gone.yaml", "--format", "jsonl"]) == 3
     assert json.loads(capsys.readouterr().out)["line"] is None
+
+
+def test_the_page_of_errors_has_the_codes_of_the_classes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.DariError)]
+    assert len(classes) >= 8
+    for kind in classes:
+        assert f"| {kind.exit_code} | `{kind.__name__}` |" in page
+    assert f"| {INTERRUPTED} |" in page

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ProbeOptions
+from site_plugins import ProbeOptions
 
 from bridge import registry, site
 from bridge.rules import plan

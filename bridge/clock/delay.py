@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import pairwise
+from math import gcd
 from typing import NamedTuple
 
 import msgspec
@@ -41,6 +42,8 @@ START_NS = 100_000_000
 """Half-width added for the first sample, falling as 1/n: one sample can not say how long it was on its way."""
 START_RATE = 20e-9
 """At the start no more samples count than this many in a nanosecond: 20 in a second."""
+COARSE_NS = 1_000_000
+"""Stamps that are all whole multiples of at least this may be rounded down to it."""
 
 
 class Aligned(NamedTuple):
@@ -158,6 +161,9 @@ class DelayFilter:
         self._started = False
         self._suspects: _Suspects | None = None
         self._late_side = False
+        self._last_stamp: int | None = None
+        self._grain = 0  # what all steps between stamps are multiples of; not followed below COARSE_NS
+        self._steps = self._odd_steps = 0  # how many there were, and how many were more than one grain
         self._bins: list[_Bin] = []
         self._open: _Open | None = None
         self._seen: list[tuple[int, int]] = []  # (stamp, aligned), ascending in both
@@ -178,6 +184,8 @@ class DelayFilter:
         if stamp is None:
             return Aligned(arrival, self._prior, self._epoch)
         self._samples += 1
+        if self._grain >= COARSE_NS or not self._grain:
+            self._weigh(stamp)
         if not self._started:
             self._started = True
             self._begin(stamp, arrival)
@@ -279,10 +287,27 @@ class DelayFilter:
         excess = sum(bin_.mean for bin_ in bins) / self._count
         late = bins[-1].lowest - self._drift * (bins[-1].at - anchor) - self._height
         self._settled = 3.0 * max(spread, excess) + late
+        # Stamps rounded down to a grain scatter over all of it above the line, which lies on the least rounded ones.
+        scatter = sum(bin_.mean for bin_ in bins) / len(bins)
+        if self._grain >= COARSE_NS and self._odd_steps > 0.1 * self._steps and scatter > 0.3 * self._grain:
+            self._settled += self._grain
         if self._drift_known:
             self._growth = min(MAX_DRIFT, 1e-7 + 4.0 * spread / max(span, 1))
         else:
             self._settled += MAX_DRIFT * span
+
+    def _weigh(self, stamp: int) -> None:
+        """Find out whether stamps are coarse: all multiples of a grain, but not just one apart, as a periodic source's."""
+        last, self._last_stamp = self._last_stamp, stamp
+        if last is None:
+            return
+        step = abs(stamp - last)
+        grain = gcd(self._grain, step)
+        if grain != self._grain:
+            self._grain = grain
+            self._steps = self._odd_steps = 0
+        self._steps += 1
+        self._odd_steps += step != grain
 
     # -- one sample ------------------------------------------------------------------------------------------------
 

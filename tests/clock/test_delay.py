@@ -224,6 +224,22 @@ def test_without_a_stamp_the_arrival_stands_with_the_prior_as_uncertainty() -> N
     assert DelayFilter(prior_delay_ns=0).update(None, BASE).uncertainty == 1
 
 
+@pytest.mark.parametrize("grain", [10 * MS, 100 * MS])
+def test_stamps_that_are_rounded_down_are_not_taken_for_exact(grain: int) -> None:
+    device = Clock(31, skew=-3 * S, ppm=20.0, jitter=MS, period=37 * MS + 12345)
+    clock = DelayFilter(prior_delay_ns=5 * MS)
+    rounded = [(true, stamp // grain * grain, arrival) for true, stamp, arrival in device.samples(3000)]
+    followed = follow(clock, rounded)
+    assert sum(abs(error) > result.uncertainty for error, result in followed) <= 0.01 * len(followed)
+    assert followed[-1][1].uncertainty < 2 * grain + 10 * MS
+
+
+def test_an_exactly_periodic_source_is_not_taken_for_a_coarse_one() -> None:
+    device = Clock(37, skew=S, jitter=MS // 5, period=20 * MS)
+    clock = DelayFilter(prior_delay_ns=5 * MS)
+    assert follow(clock, device.samples(2000))[-1][1].uncertainty < 10 * MS
+
+
 def test_to_timeline_agrees_with_update() -> None:
     device = Clock(19, skew=5 * S, ppm=50.0, jitter=MS)
     clock = DelayFilter(prior_delay_ns=5 * MS)

@@ -75,6 +75,7 @@ class HubPlayer(Player):
                 cannot.append(f"{channel.topic}: its source {source!r} is not in the site file")
                 continue
             self._bound[channel.id] = (source, self._declare(source, channel, kind))
+        self.taken = frozenset(self._bound) | self._events
         return cannot
 
     def _load(self, options: dict[str, str]) -> LoadedSite:

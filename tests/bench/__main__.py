@@ -28,7 +28,9 @@ def through_dari(folder: Path, count: int) -> float:
     text = "dari: 1\nsite: {name: bench}\nassets:\n  arm: {cell: bench}\nsources:\n"
     for i in range(PRODUCERS):
         options = json.dumps({"count": count, "size": SIZE, "tally": str(folder / f"{i}.json")})
-        text += f"  p{i}: {{adapter: 'tests.bench.flood:FloodAdapter', space: testbed, asset: arm, options: {options}}}\n"
+        text += (
+            f"  p{i}: {{adapter: 'tests.bench.flood:FloodAdapter', space: testbed, asset: arm, options: {options}}}\n"
+        )
     text += f"sinks:\n  log: {{sink: mcap, options: {{directory: {json.dumps(str(folder))}}}}}\n"
     site = folder / "site.yaml"
     site.write_text(text)

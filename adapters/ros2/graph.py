@@ -142,6 +142,7 @@ class Graph:
             channel,
             has_header=has_header,
             header_aligns=header_aligns,
+            latched=request.transient_local,
             tracker=tracker,
         )
         watched = self.watched[topic] = Watched(tapped, type_name, request)
@@ -183,7 +184,7 @@ class Graph:
         if not tapped.tells_apart:
             self.tap.remove(tapped)
             subscription = self._subscribe(tapped.message, tapped.topic, watched.type_name, request)
-            watched.tapped = tapped.reopened(subscription)
+            watched.tapped = tapped.reopened(subscription, request.transient_local)
             self.tap.add(watched.tapped)
             return
         subscription = self._subscribe(tapped.message, tapped.topic, watched.type_name, request)
@@ -193,7 +194,7 @@ class Graph:
             watched.tapped = new
             watched.replacing = False
 
-        self.tap.replace(tapped, subscription, OVERLAP_S, done)
+        self.tap.replace(tapped, subscription, request.transient_local, OVERLAP_S, done)
 
     def _note_publishers(self, watched: Watched, offers: list[Any]) -> None:
         now = time.monotonic_ns()

@@ -27,6 +27,8 @@ SLACK_NS = 50_000_000
 REPORT_NS = 1_000_000_000
 FRESH_NS = 2_000_000_000
 """Latched messages arrive at once: what comes this long after a publisher was first seen was published since."""
+PROMPT_NS = 200_000_000
+"""A message that was received this soon after its source timestamp was not kept for later."""
 
 
 class Tapped:
@@ -40,6 +42,7 @@ class Tapped:
         has_header: whether the type begins with a header.
         header_aligns: align by `header.stamp` where there is one; the DDS source timestamp goes beside it. Else the other
             way round.
+        latched: the publishers keep messages for those who join, so that the first ones may be old.
         tracker: makes task events of the messages, where they are an action's status.
     """
 
@@ -52,6 +55,7 @@ class Tapped:
         *,
         has_header: bool,
         header_aligns: bool,
+        latched: bool = False,
         tracker: ActionTracker | None = None,
     ) -> None:
         self.topic = topic
@@ -60,6 +64,7 @@ class Tapped:
         self.channel = channel
         self.has_header = has_header
         self.header_aligns = header_aligns and has_header
+        self.latched = latched
         self.tracker = tracker
         self.opened = time.monotonic_ns()
         self.emptied = self.opened
@@ -76,11 +81,21 @@ class Tapped:
         """Whether every message has shown its publisher and its number, so that no message can be taken twice."""
         return bool(self.numbered) and b"" not in self.numbers
 
-    def reopened(self, subscription: Any) -> Tapped:
+    def kept(self, publisher: bytes, age: int, arrival: int) -> bool:
+        """Whether a message may have been kept for us by its publisher: its stamps then tell nothing about the clock.
+
+        `age` is between the DDS source and received timestamps, ns. Clocks of two hosts may differ, so that an age that looks
+        odd proves something only where messages that were kept can come at all: soon after a publisher was first seen.
+        """
+        since = self.first_seen.get(publisher, arrival) if publisher else self.opened
+        return self.latched and arrival - since < FRESH_NS and not 0 <= age < PROMPT_NS
+
+    def reopened(self, subscription: Any, latched: bool) -> Tapped:
         """The same topic with another subscription; the publishers' numbers go on."""
         other = Tapped.__new__(Tapped)
         other.__dict__.update(self.__dict__)
         other.subscription = subscription
+        other.latched = latched
         other.opened = other.emptied = time.monotonic_ns()
         return other
 
@@ -139,14 +154,16 @@ class Tap:
         while not done.wait(0.1) and self._thread.is_alive():
             pass
 
-    def replace(self, old: Tapped, subscription: Any, overlap_s: float, then: Callable[[Tapped], None]) -> None:
+    def replace(
+        self, old: Tapped, subscription: Any, latched: bool, overlap_s: float, then: Callable[[Tapped], None]
+    ) -> None:
         """Read a topic by another subscription, and by the old one too until the new one has met its publishers.
 
         Only where `old.tells_apart`: else what both deliver would be taken twice.
         """
 
         def swap() -> None:
-            new = old.reopened(subscription)
+            new = old.reopened(subscription, latched)
             self._taps[subscription.handle.pointer] = new
             for numbers in old.numbers.values():
                 numbers.overlap()
@@ -238,14 +255,16 @@ class Tap:
         return count
 
     def _take(self, tapped: Tapped, payload: bytes, info: dict[str, Any], arrival: int) -> None:
+        gid = info.get("publisher_gid")
+        publisher: bytes = gid["data"] if gid else b""
         sent: int | None = info["source_timestamp"] or None
         if tapped.header_aligns:
             stamp, beside = header_stamp_ns(payload), sent
         else:
             stamp, beside = sent, header_stamp_ns(payload) if tapped.has_header else None
+        if tapped.latched and sent is not None and tapped.kept(publisher, info["received_timestamp"] - sent, arrival):
+            stamp, beside, sent = None, sent, None
         number = info.get("publication_sequence_number")
-        gid = info.get("publisher_gid")
-        publisher: bytes = gid["data"] if gid else b""
         if number is None or not (publisher or tapped.single):
             tapped.numbered = bool(tapped.numbered)
             if not self._told_not_known:

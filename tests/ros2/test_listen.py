@@ -95,10 +95,20 @@ def test_only_what_is_wanted_is_taken(robot: Any, listen: Any) -> None:
 
 def test_latched_messages_reach_a_late_joiner(robot: Any, listen: Any) -> None:
     robot("publisher", topic="/robot_description", type=STRING, latched=True, depth=1)
+    robot("publisher", topic="/tf_static", type=JOINTS, latched=True, depth=1)
     sent = robot("publish", topic="/robot_description", count=3)
+    robot("publish", topic="/tf_static")
+    time.sleep(0.5)  # what is latched is old by the time it is heard
     port = listen().port
+    robot.until_matched("/robot_description")
+    robot.until_matched("/tf_static")
     assert port.wait_for(lambda p: bool(on(p, "/robot_description")))
     assert [text(s) for s in on(port, "/robot_description")] == sent[-1:]
+    # A stamp that is older than the connection tells nothing of the clock: it is kept, and does not align.
+    assert port.wait_for(lambda p: bool(on(p, "/tf_static")))
+    old = on(port, "/tf_static")[0]
+    assert old.stamp is None and old.arrival - old.alt_stamp > 400_000_000
+    assert port.wait_for(lambda p: robot("publish", topic="/tf_static") and on(p, "/tf_static")[-1].stamp is not None)
     # Other people's readers take the padded bytes.
     payload, channel = on(port, "/robot_description")[0].payload, on(port, "/robot_description")[0].channel
     assert messages.deserialize(STRING, payload).data == "message 3"

@@ -28,6 +28,7 @@ from bridge.supervisor import Outcome, Supervisor
 
 READY_S = 90.0
 STOP_S = 15.0
+REST_S = 3.0
 DOMAINS = range(20, 100)
 
 
@@ -114,7 +115,8 @@ class Demo:
 
     def _start_standin(self, scratch: Path) -> subprocess.Popen[bytes]:
         arguments = ["--seed", str(self._seed + 1), "--ready", str(scratch / "ready.json")]
-        arguments += ["--truth", str(self._out / "truth.jsonl")]
+        # The cell rests until everything is connected, so that no task is joined in its middle.
+        arguments += ["--rest", str(REST_S), "--truth", str(self._out / "truth.jsonl")]
         for clock in CLOCKS:
             arguments += [f"--{clock.option}-skew-ms={clock.skew_ms}", f"--{clock.option}-drift-ppm={clock.drift_ppm}"]
         if self._ros:

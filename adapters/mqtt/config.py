@@ -21,6 +21,11 @@ class MqttOptions(Options, frozen=True, kw_only=True):
     out, it is `dari-<asset>-<source>`. A broker that has said nothing for `keepalive_s` is asked, and given up when it has not
     answered within the same time again. `timeout_s` bounds the attempt to connect.
 
+    Acknowledging what is recorded takes up to half a second, and a broker stops sending at its limit of unacknowledged messages:
+    Mosquitto at 20, so at about 50 messages a second, and it drops what it can not queue. For more than that use `protocol: "5"`,
+    where the client sets the limit (here 10,000), or raise the broker's `max_inflight_messages`, or ask for `qos: 0`. With protocol
+    5 the broker keeps the session for `session_s`; with 3.1.1 for as long as it is set up to.
+
     `tls` is on when `ca_certificate` is given, or by itself with the system's authorities; `certificate` and `private_key` are
     this client's own where the broker asks for them. Paths are PEM files, meant from the site file's folder. A `username`
     without TLS crosses the network readable, and is refused beyond this machine unless `allow_insecure_login` says that this is
@@ -28,10 +33,12 @@ class MqttOptions(Options, frozen=True, kw_only=True):
     """
 
     host: str
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     client_id: Annotated[str, Meta(max_length=MAX_CLIENT_ID)] = ""
     keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 10
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    session_s: Annotated[int, Meta(ge=0, le=0xFFFFFFFE)] = 7 * 86_400
     username: str = ""
     password: Secret | None = None
     allow_insecure_login: bool = False

@@ -11,8 +11,9 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -29,6 +30,9 @@ LAST_ACKS_S = 1.0
 RESUBSCRIBE_S = 30.0
 SHORT_LIFE_S = 2.0
 TOPICS_AT_ONCE = 100
+RECEIVE_MAXIMUM = 10_000
+STALLED_ACKS = 10
+STALLED_WINDOW = 10
 NAMED = 20
 
 
@@ -102,6 +106,8 @@ class BrokerSession:
         self._refused: set[str] = set()
         self._strangers: set[str] = set()
         self._client: Client | None = None
+        self._window = self._stalled = 0
+        self._told_stalled = False
 
     # -- in the adapter's thread ---------------------------------------------------------------------------------
 
@@ -133,7 +139,8 @@ class BrokerSession:
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
-            clean_session=False,
+            clean_session=None if options.protocol == "5" else False,
+            protocol=MQTTv5 if options.protocol == "5" else MQTTv311,
             manual_ack=True,
             reconnect_on_failure=False,
         )
@@ -160,7 +167,19 @@ class BrokerSession:
     def _connect(self, client: Client) -> None:
         options = self._options
         try:
-            client.connect(options.host, options.broker_port, keepalive=options.keepalive_s)
+            if options.protocol == "5":
+                properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+                properties.SessionExpiryInterval = options.session_s
+                properties.ReceiveMaximum = RECEIVE_MAXIMUM
+                client.connect(
+                    options.host,
+                    options.broker_port,
+                    keepalive=options.keepalive_s,
+                    clean_start=False,
+                    properties=properties,
+                )
+            else:
+                client.connect(options.host, options.broker_port, keepalive=options.keepalive_s)
         except ssl.SSLCertVerificationError as error:
             raise RefusedError(
                 f"the certificate of {self._peer} is not trusted: {error.verify_message}",
@@ -194,7 +213,7 @@ class BrokerSession:
             now = time.monotonic()
             if not self._accepted and now - begun > patience:
                 raise NotConnectedError(
-                    f"{self._peer} takes the connection but does not speak MQTT 3.1.1",
+                    f"{self._peer} takes the connection but does not speak MQTT {self._options.protocol}",
                     where=self._where,
                     hint="check that options.port is the broker's MQTT port, and whether it wants TLS; dari keeps trying",
                 )
@@ -230,7 +249,22 @@ class BrokerSession:
         """Everything up to `sequence` is recorded: tell the broker of the messages that became it, in their order."""
         with self._lock:
             self._recorded = max(self._recorded, sequence)
+            waiting = len(self._pending)
             self._send_acks()
+        self._watch_window(waiting)
+
+    def _watch_window(self, waiting: int) -> None:
+        """The same number of messages each time an acknowledgement comes is the broker's limit: it waits for us, and may drop."""
+        same = waiting == self._window and waiting >= STALLED_WINDOW
+        self._stalled = self._stalled + 1 if same else 0
+        self._window = waiting
+        if self._stalled == STALLED_ACKS and not self._told_stalled:
+            self._told_stalled = True
+            self._port.log(
+                "warning",
+                f"{self._peer} stops at {waiting} unacknowledged messages, and may drop what it can not queue: raise its limit "
+                'of messages in flight (Mosquitto: max_inflight_messages), or set options.protocol: "5" or qos: 0',
+            )
 
     def _send_acks(self) -> None:
         """Called under the lock."""

@@ -223,7 +223,7 @@ def test_without_ros_the_leg_goes_to_the_hub_and_the_demo_says_so(tmp_path):
     done = run_dari("demo", "--seconds", "10", "--no-ros", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "without DDS" in done.stderr
-    assert "/testbed/arm/joint_states" in done.out
+    assert "/testbed/arm/joint_states" in done.stdout
 
 
 def test_where_there_is_no_engine_it_says_what_to_do(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from bridge.schema import (
@@ -227,16 +228,14 @@ def test_outcomes_are_measured(twin_run):
 
 def test_joint_states_come_at_120_hz_of_twin_time_without_a_gap(twin_run):
     stamps = [kept.stamp_ns for kept in twin_run.samples if kept.channel == "joint_states"]
-    steps = {b - a for a, b in zip(stamps, stamps[1:], strict=False)}
+    steps = {b - a for a, b in itertools.pairwise(stamps)}
     assert steps <= {8_333_333, 8_333_334}
 
 
 def test_the_arm_does_not_jump_from_one_episode_to_the_next(twin_run):
     positions = [kept.sample.position[:7] for kept in twin_run.samples if kept.channel == "joint_states"]
     jump = max(
-        abs(a - b)
-        for before, after in zip(positions, positions[1:], strict=False)
-        for a, b in zip(before, after, strict=True)
+        abs(a - b) for before, after in itertools.pairwise(positions) for a, b in zip(before, after, strict=True)
     )
     assert jump < 0.05, "no joint moves faster than 6 rad/s"
 

@@ -48,7 +48,7 @@ class PortOutput:
         for spec in channel_specs(cell):
             metadata = {"dari.frame_id": spec.frame}
             self._channels[spec.name] = (port.channel(spec.name, spec.type_name, metadata=metadata), Encoder(spec))
-        self._started = time.monotonic()
+        self._started: float | None = None
 
     def sample(self, channel: str, stamp_ns: int, sample: Sample) -> None:
         """Hand one message to the port."""
@@ -80,7 +80,10 @@ class PortOutput:
         """Wait until the world's clock has come as far. A twin that can not keep up does not hurry afterwards."""
         if self._pace <= 0.0:
             return
-        ahead = self._started + now_ns / 1e9 / self._pace - time.monotonic()
+        now = time.monotonic()
+        if self._started is None:
+            self._started = now - now_ns / 1e9 / self._pace
+        ahead = self._started + now_ns / 1e9 / self._pace - now
         if ahead > 0.0:
             self._port.stopping.wait(ahead)
         elif ahead < -_MOST_BEHIND_S:
@@ -116,7 +119,8 @@ class TwinAdapter(Adapter):
         engine = make_engine(options.engine, cell.robot)
         try:
             description = port.channel(DESCRIPTION, STRING, rate=Rate.EVENT)
-            port.emit(description, encode_text(engine.urdf()), stamp=0)
+            # Without a stamp: it is no moment of the twin's clock, and must not be taken for one.
+            port.emit(description, encode_text(engine.urdf()))
             output = PortOutput(port, cell, options.pace)
             port.connected(f"{engine.name}, cell {cell.name}, seed {options.seed}")
             runs = run_episodes(engine, cell, options.seed, options.faults, output, episodes=options.episodes)

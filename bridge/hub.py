@@ -21,7 +21,7 @@ from bridge.pipeline import Pipeline
 from bridge.schema import HealthCode, Interval
 from bridge.sink import Batch
 
-FLUSH_S = 0.4
+FLUSH_S = 0.2
 """How often the sinks are flushed and senders acknowledged: what a killed hub can lose, unsent again by its senders."""
 ADVANCE_S = 0.05
 DRAIN_S = 0.3

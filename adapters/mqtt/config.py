@@ -21,10 +21,9 @@ class MqttOptions(Options, frozen=True, kw_only=True):
     out, it is `dari-<asset>-<source>`. A broker that has said nothing for `keepalive_s` is asked, and given up when it has not
     answered within the same time again. `timeout_s` bounds the attempt to connect.
 
-    Acknowledging what is recorded takes up to half a second, and a broker stops sending at its limit of unacknowledged messages:
-    Mosquitto at 20, so at about 50 messages a second, and it drops what it can not queue. For more than that use `protocol: "5"`,
-    where the client sets the limit (here 10,000), or raise the broker's `max_inflight_messages`, or ask for `qos: 0`. With protocol
-    5 the broker keeps the session for `session_s`; with 3.1.1 for as long as it is set up to.
+    What is recorded is acknowledged, up to half a second later; a broker may hold further messages back at its limit of
+    unacknowledged ones (Mosquitto's `max_inflight_messages` is 20), and drop what it can not queue. With `protocol: "5"`
+    the client sets that limit, here to 10,000, and the broker keeps the session for `session_s`; with 3.1.1 both are the broker's to say.
 
     `tls` is on when `ca_certificate` is given, or by itself with the system's authorities; `certificate` and `private_key` are
     this client's own where the broker asks for them. Paths are PEM files, meant from the site file's folder. A `username`

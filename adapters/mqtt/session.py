@@ -31,8 +31,6 @@ RESUBSCRIBE_S = 30.0
 SHORT_LIFE_S = 2.0
 TOPICS_AT_ONCE = 100
 RECEIVE_MAXIMUM = 10_000
-STALLED_ACKS = 10
-STALLED_WINDOW = 10
 NAMED = 20
 
 
@@ -106,8 +104,6 @@ class BrokerSession:
         self._refused: set[str] = set()
         self._strangers: set[str] = set()
         self._client: Client | None = None
-        self._window = self._stalled = 0
-        self._told_stalled = False
 
     # -- in the adapter's thread ---------------------------------------------------------------------------------
 
@@ -249,22 +245,7 @@ class BrokerSession:
         """Everything up to `sequence` is recorded: tell the broker of the messages that became it, in their order."""
         with self._lock:
             self._recorded = max(self._recorded, sequence)
-            waiting = len(self._pending)
             self._send_acks()
-        self._watch_window(waiting)
-
-    def _watch_window(self, waiting: int) -> None:
-        """The same number of messages each time an acknowledgement comes is the broker's limit: it waits for us, and may drop."""
-        same = waiting == self._window and waiting >= STALLED_WINDOW
-        self._stalled = self._stalled + 1 if same else 0
-        self._window = waiting
-        if self._stalled == STALLED_ACKS and not self._told_stalled:
-            self._told_stalled = True
-            self._port.log(
-                "warning",
-                f"{self._peer} stops at {waiting} unacknowledged messages, and may drop what it can not queue: raise its limit "
-                'of messages in flight (Mosquitto: max_inflight_messages), or set options.protocol: "5" or qos: 0',
-            )
 
     def _send_acks(self) -> None:
         """Called under the lock."""

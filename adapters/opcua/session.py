@@ -78,6 +78,7 @@ class Follower:
         self._items = items
         self._port = port
         self._clock = clock
+        self._table = f"{port.source.name}/{TABLE}"
         self._sequence: int | None = None
         self._lost: dict[str, int] = {}
         self.heard = time.monotonic()
@@ -128,7 +129,7 @@ class Follower:
             return
         missing = (sequence - last - 1) % 0xFFFFFFFF if sequence > last else 0
         if missing:
-            self._port.lost(TABLE, missing, text=f"{missing} notifications of the subscription are missing")
+            self._port.lost(self._table, missing, text=f"{missing} notifications of the subscription are missing")
 
     def say_lost(self) -> None:
         """Say which tags overflowed since the last call: at least one value each time."""
@@ -142,7 +143,7 @@ class Follower:
         if shared:
             named = ", ".join(sorted(shared)[:20])
             text = f"at least: the server's queues of {len(shared)} signals overflowed ({named}); raise options.queue"
-            self._port.lost(TABLE, sum(shared.values()), text=text)
+            self._port.lost(self._table, sum(shared.values()), text=text)
 
 
 async def run_session(

@@ -89,7 +89,7 @@ def test_groups_are_channels_with_their_own_period(peers: list[Peer]) -> None:
     with running(adapter, port):
         assert port.wait_for(lambda port: len(values(port, "slow")) >= 3)
     tables = {channel.name for channel in port.declared if channel.kind is ChannelKind.SIGNALS}
-    assert tables == {"signals", "slow"}
+    assert tables == {"device/signals", "device/slow"}
     assert {channel.name for channel in port.declared if channel.kind is ChannelKind.SIGNAL} == {"own"}
     assert len(values(port, "fast")) > 2 * len(values(port, "slow"))
 

@@ -185,9 +185,10 @@ def test_values_stamps_and_what_does_not_fit(start: Start, broker: str) -> None:
 
 
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed here; amqtt drops what is not acknowledged")
-def test_what_was_not_recorded_is_sent_again_and_marked(start: Start) -> None:
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_what_was_not_recorded_is_sent_again_and_marked(start: Start, protocol: str) -> None:
     _, number = start("mosquitto")
-    adapter, port = make(number, TEMPERATURE)
+    adapter, port = make(number, TEMPERATURE, protocol=protocol)
     with publisher(number) as other:
         with running(adapter, port):
             assert port.wait_for(lambda port: ups_and_downs(port) == ["connected"])
@@ -199,13 +200,25 @@ def test_what_was_not_recorded_is_sent_again_and_marked(start: Start) -> None:
                 other.send("cell/temperature", value)
             assert port.wait_for(lambda port: values(port, "temperature") == [1, 2, 3])
         other.send("cell/temperature", "4")
-        again, second = make(number, TEMPERATURE)
+        again, second = make(number, TEMPERATURE, protocol=protocol)
         with running(again, second):
             assert second.wait_for(lambda port: len(port.signals_seen) >= 3)
     assert port.flags == [0, 0, 0]
     # 2 and 3 had been received but not recorded; 4 came while dari was away; 1 was acknowledged and does not come again.
     got = dict(zip(values(second, "temperature"), second.flags, strict=True))
     assert got == {2: Flag.DUPLICATE, 3: Flag.DUPLICATE, 4: 0}
+
+
+@pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed here")
+def test_with_protocol_5_the_client_sets_the_limit_of_unacknowledged_messages(start: Start) -> None:
+    _, number = start("mosquitto")
+    adapter, port = make(number, TEMPERATURE, protocol="5")
+    port.holding = True
+    with running(adapter, port), publisher(number) as other:
+        assert port.wait_for(lambda port: ups_and_downs(port) == ["connected"])
+        for value in range(100):
+            other.send("cell/temperature", str(value))
+        assert port.wait_for(lambda port: values(port, "temperature") == list(range(100)))
 
 
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed here; amqtt forgets its sessions")

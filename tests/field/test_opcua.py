@@ -160,10 +160,10 @@ def test_overflow_in_a_status_is_a_loss_and_the_value_stays_good(serve: Serve) -
         peer.tell(status="Force", code=0x480)
         peer.tell(status="Word", code=0x480)
         assert port.wait_for(lambda port: len(port.losses) == 2)
-    assert sorted((channel, count) for channel, count, _ in port.losses) == [("own", 1), ("signals", 1)]
+    assert sorted((channel, count) for channel, count, _ in port.losses) == [("own", 1), ("plc/signals", 1)]
     assert all(signal.quality is Quality.GOOD for signal in port.signals_seen)
     topics = {body.channel for body in port.health(HealthCode.LOSS)}
-    assert topics == {port.topic("own"), port.topic("signals")}
+    assert topics == {port.topic("own"), port.topic("plc/signals")}
 
 
 @pytest.mark.long

@@ -23,7 +23,8 @@ class MqttOptions(Options, frozen=True, kw_only=True):
 
     What is recorded is acknowledged, up to half a second later; a broker may hold further messages back at its limit of
     unacknowledged ones (Mosquitto's `max_inflight_messages` is 20), and drop what it can not queue. With `protocol: "5"`
-    the client sets that limit, here to 10,000, and the broker keeps the session for `session_s`; with 3.1.1 both are the broker's to say.
+    the client sets that limit, here to 10,000, and the broker keeps the session for `session_s`; with 3.1.1 both are the
+    broker's to say.
 
     `tls` is on when `ca_certificate` is given, or by itself with the system's authorities; `certificate` and `private_key` are
     this client's own where the broker asks for them. Paths are PEM files, meant from the site file's folder. A `username`

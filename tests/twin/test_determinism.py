@@ -6,7 +6,9 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from tests.twin.test_determinism import digest
@@ -41,7 +43,7 @@ def digest(seed: int, first: int, episodes: int) -> str:
 def in_a_process(*arguments: int, hash_seed: str) -> str:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     command = [sys.executable, "-c", PROGRAM, *(str(number) for number in arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=120, cwd=ROOT)
     assert done.stderr == "", "nothing of pybullet's own talk comes through"
     return done.stdout.strip()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 
+import pytest
+
 from bridge.schema import (
     Boundary,
     Correction,
@@ -255,6 +257,32 @@ def test_the_other_faults_are_found_and_repaired_too(cell):
     assert all(outcome.reason == "placed" for outcome in outcomes)
     ledger = Ledger()
     assert [text for event in out.events for text in ledger.observe(event)[1]] == []
+
+
+def test_clean_episodes_succeed(cell):
+    engine = make_engine("pybullet", cell.robot)
+    outcomes = list(run_episodes(engine, cell, 7, FaultOptions(rate=0.0), MemoryOutput("clean"), episodes=20))
+    engine.close()
+    assert sum(outcome.reason == "placed" and not outcome.observed for outcome in outcomes) >= 19
+
+
+@pytest.mark.long
+def test_over_many_episodes_faults_show_and_most_jobs_end_well(cell):
+    engine = make_engine("pybullet", cell.robot)
+    kinds = ("slip", "pose_error", "missing_part", "obstacle", "weak_grip", "defective_part", "slow_joint")
+    out = MemoryOutput("many")
+    outcomes = list(run_episodes(engine, cell, 11, FaultOptions(rate=0.7, kinds=kinds), out, episodes=400))
+    engine.close()
+    clean = [outcome for outcome in outcomes if outcome.injected is None]
+    assert sum(outcome.reason == "placed" and not outcome.observed for outcome in clean) >= 0.95 * len(clean)
+    for kind in kinds:
+        injected = [outcome for outcome in outcomes if outcome.injected == kind]
+        assert sum(bool(outcome.observed) for outcome in injected) >= 0.5 * len(injected), kind
+        assert sum(outcome.reason == "placed" for outcome in injected) >= 0.8 * len(injected), kind
+    ledger = Ledger()
+    assert [text for event in out.events for text in ledger.observe(event)[1]] == []
+    told = {(e.task_id, e.attempt) for e, f in failures(out.events) if f.detected_by.startswith("twin.detectors")}
+    assert {(v.task_id, v.attempt) for v in rerun(out.events, out.samples) if v.finding} == told
 
 
 def test_asked_to_stop_in_mid_episode_it_cancels_what_is_live_and_says_so(cell):

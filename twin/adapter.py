@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta
@@ -31,7 +31,7 @@ class TwinOptions(Options, frozen=True, kw_only=True):
     """
 
     cell: str = "panda_belt"
-    engine: str = "pybullet"
+    engine: Literal["pybullet"] = "pybullet"
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 1
     episodes: Annotated[int, Meta(ge=1)] | None = None
     pace: Annotated[float, Meta(ge=0.0, le=1000.0)] = 1.0

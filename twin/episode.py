@@ -92,6 +92,7 @@ class EpisodeRun:
         out: where samples and events go.
         start_step: the twin's clock, in steps of 1/240 s.
         name: parts that name the episode in ids; the number alone if empty.
+        seed: the number behind the data set's name, where it has one: only told, never used.
     """
 
     def __init__(
@@ -104,8 +105,10 @@ class EpisodeRun:
         out: Output,
         start_step: int,
         name: tuple[object, ...] = (),
+        seed: int | None = None,
     ) -> None:
         self._engine = engine
+        self._seed = seed
         self._cell = cell
         self._number = number
         self._injection: Injection | None = draw(faults, data_set, number)
@@ -313,6 +316,7 @@ class EpisodeRun:
             ext["corrections"] = self._job.corrections
         body = Episode(
             boundary=boundary,
+            seed=self._seed,
             twin_build=f"{BUILD} {self._engine.name}",
             drawn=self._scene.record(),
             exit_status=status,
@@ -336,7 +340,7 @@ def run_episodes(
     """Run episodes one after another on one clock, and yield each one's outcome; for ever if `episodes` is None."""
     data_set, steps, number = f"seed-{seed}", start_step, first
     while not out.stopping() and (episodes is None or number < first + episodes):
-        run = EpisodeRun(engine, cell, data_set, number, faults, out, steps, (*name, number))
+        run = EpisodeRun(engine, cell, data_set, number, faults, out, steps, (*name, number), seed)
         outcome = run.run()
         yield outcome
         steps, number = outcome.steps, number + 1

@@ -163,6 +163,7 @@ def test_the_end_of_an_episode_keeps_injection_observation_and_effect(twin_run):
         assert (None if fault is None else fault["fault"]) == outcome.injected
         assert event.ext["observed"] == list(outcome.observed)
         assert event.ext["effect"] is bool(outcome.observed)
+        assert event.body.seed == 1
         if fault is not None:
             assert event.body.drawn["fault"] == {"kind": fault["fault"], **fault["size"]}
 

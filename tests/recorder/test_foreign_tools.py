@@ -27,7 +27,7 @@ TOPICS = {
     "/dari/clock/twin",
     "/dari/events",
     "/dari/log",
-    "/field/press_1/signals",
+    "/field/press_1/press/signals",
     "/field/press_1/temperature",
     "/testbed/arm/joint_states",
     "/testbed/arm/wrench",
@@ -90,7 +90,7 @@ def test_rosbags_decodes_every_message(tmp_path: Path, distribution: str) -> Non
         for connection, _, data in reader.messages():
             message = reader.deserialize(data, connection.msgtype)
             seen[connection.topic] += 1
-            if connection.topic == "/field/press_1/signals":
+            if connection.topic == "/field/press_1/press/signals":
                 assert list(message.tags) == ["pressure", "running", "program"]  # type: ignore[attr-defined]
                 assert list(message.units) == ["bar", "", ""]  # type: ignore[attr-defined]
     assert set(seen) == TOPICS

@@ -44,9 +44,9 @@ def test_fields_by_name_number_and_path(log: Log) -> None:
     assert value(log, JOINT_STATES, "max(position[-1]) > 0") == pytest.approx(9.99)
     assert value(log, "/twin/arm/wrench", "min(wrench.force.z) < 0") == -9.0
     assert value(log, "/field/press_1/temperature", "max(value) > 0") == 189.0
-    assert value(log, "/field/press_1/signals", "max(value[pressure]) > 0") == pytest.approx(6.9)
-    assert value(log, "/field/press_1/signals", "max(values[pressure]) > 0") == pytest.approx(6.9)
-    assert value(log, "/field/press_1/signals", "count(values[running]) > 0") == 10.0
+    assert value(log, "/field/press_1/press/signals", "max(value[pressure]) > 0") == pytest.approx(6.9)
+    assert value(log, "/field/press_1/press/signals", "max(values[pressure]) > 0") == pytest.approx(6.9)
+    assert value(log, "/field/press_1/press/signals", "count(values[running]) > 0") == 10.0
     assert value(log, JOINT_STATES, "count() > 0") == 200.0
 
 
@@ -216,5 +216,5 @@ def test_nan_is_no_number(tmp_path: Path) -> None:
     for n in range(5):
         poll(port, MONOTONIC + n * 100 * MS, n)
     with open_log(rig.close()) as log:
-        found = evaluate(log, "/field/press/signals", "count(value[program]) == 0", ALL)
+        found = evaluate(log, "/field/press/press/signals", "count(value[program]) == 0", ALL)
         assert found.value == 0.0, "text and null are NaN in the column"

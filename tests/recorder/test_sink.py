@@ -91,7 +91,7 @@ def test_signals_and_tables_come_back_as_they_were(tmp_path: Path) -> None:
         poll(port, MONOTONIC + n * 100 * MS, n)
     with open_log(rig.close()) as log:
         own = [flat.from_signal_message(log.decode(m)) for m in log.messages(["/field/press/temperature"])]
-        tables = [flat.from_signal_table(log.decode(m)) for m in log.messages(["/field/press/signals"])]
+        tables = [flat.from_signal_table(log.decode(m)) for m in log.messages(["/field/press/press/signals"])]
         first = log.decode(next(log.messages(["/field/press/temperature"])))
     assert [s.value for s in own] == [180.0, 181.0, 182.0, 183.0, 184.0]
     assert first.unit == "Cel"

@@ -165,7 +165,9 @@ class Demo:
         if self._ros:
             sources["testbed"]["options"]["domain"] = ready["domain"]
         else:
-            sources["testbed"] |= {"adapter": "standin", "options": {"address": ready["link"]}}
+            known = sources["testbed"]["options"]
+            options = {key: known[key] for key in ("actions", "retry_within_ms")}
+            sources["testbed"] |= {"adapter": "standin", "options": {"address": ready["link"], **options}}
         path = self._out / "demo.yaml"
         head = f"# {folder.name}/demo.yaml as `dari demo` ran it: with the ports that were free.\n"
         path.write_text(head + yaml.safe_dump(site, sort_keys=False, width=120), encoding="utf-8")

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from bridge.adapter import Adapter, Channel, Options, Port, Rate, Requirement
 from bridge.errors import DariError
+from bridge.schema import Space
 from twin.cell import Cell, cell_path, load_cell
 from twin.channels import DESCRIPTION, STRING, channel_specs
 from twin.codec import Encoder, encode_text
@@ -100,6 +101,7 @@ class TwinAdapter(Adapter):
     options_type = TwinOptions
     signal_type = None
     requirements = (Requirement("pybullet", "twin"),)
+    usual_space = Space.TWIN
     summary = "a simulated cell with physics faults: the twin"
     prior_delay_ns = 1_000_000
 

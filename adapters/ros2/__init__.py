@@ -4,6 +4,7 @@ Import-light: rclpy is imported inside the functions that need it, so that `dari
 """
 
 from adapters.ros2.adapter import Ros2Adapter
-from adapters.ros2.options import ActionMap, Ros2Options
+from adapters.ros2.options import Ros2Options
+from bridge.goals import ActionMap
 
 __all__ = ["ActionMap", "Ros2Adapter", "Ros2Options"]

@@ -9,6 +9,7 @@ from adapters.ros2.environment import environment_domain, load_rclpy, make_conte
 from adapters.ros2.graph import Graph
 from adapters.ros2.options import Ros2Options, faults
 from bridge.adapter import Adapter, Options, Port, Requirement, SignalConfig, Source
+from bridge.schema import Space
 
 
 class Ros2Adapter(Adapter):
@@ -17,6 +18,7 @@ class Ros2Adapter(Adapter):
     options_type: ClassVar[type[Options]] = Ros2Options
     signal_type: ClassVar[type[SignalConfig] | None] = None
     requirements: ClassVar[tuple[Requirement, ...]] = (Requirement("rclpy", "ros2", missing_hint()),)
+    usual_space: ClassVar[Space | None] = Space.TESTBED
     summary: ClassVar[str] = "ROS 2 topics (CDR untouched) and the goals of actions, discovered as they appear"
     # A message in shared memory or over loopback takes some 0.1 ms, over a wired network below 1 ms.
     prior_delay_ns: ClassVar[int] = 2_000_000

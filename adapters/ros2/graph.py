@@ -7,10 +7,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from adapters.ros2 import interfaces, qos
-from adapters.ros2.actions import STATUS_TYPE, SUFFIX, ActionTracker, Moment, action_name
 from adapters.ros2.options import Ros2Options, TopicFilter, absolute
 from adapters.ros2.tap import Tap, Tapped
 from bridge.adapter import Port, Rate
+from bridge.goals import STATUS_TYPE, SUFFIX, ActionTracker, Moment, action_name
 
 BLOBS = frozenset(
     f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "PointCloud", "PointCloud2", "LaserScan")

@@ -5,22 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from adapters.ros2.environment import DOMAIN_MAX, environment_domain
 from bridge.adapter import Options
 from bridge.errors import DariError
+from bridge.goals import ActionMap
 from bridge.schema import Verb
-from bridge.schema.bodies import VerbName
-
-
-class ActionMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an action means: its verb (a core verb, or a reverse-DNS name beside a core `base_verb`) and its object."""
-
-    verb: VerbName
-    base_verb: Verb | None = None
-    object_class: str | None = None
 
 
 class Ros2Options(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):

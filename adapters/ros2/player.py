@@ -105,6 +105,7 @@ class Ros2Player(Player):
                 topic = channel.topic
             self._publishers[channel.id] = self._publisher(channel, topic, message)
         self.unheard = self._wait_for_subscribers(settings.wait_s)
+        self.taken = frozenset(self._publishers)
         return refused
 
     def _publisher(self, channel: PlayedChannel, topic: str, message: Any) -> Any:
@@ -138,6 +139,10 @@ class Ros2Player(Player):
             self._node.destroy_node()
             self._context.try_shutdown()
             self._context = self._node = None
+
+    def closing(self) -> str:
+        """Which topics nobody listened to, where it was waited for."""
+        return f"nobody listened to {', '.join(self.unheard)}" if self.unheard else ""
 
     def _held(self, planned: list[tuple[PlayedChannel, str, Any]], settings: _Settings) -> dict[str, str]:
         """Topics that are held back, with the reason: what a live graph would obey or believe."""

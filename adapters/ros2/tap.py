@@ -12,10 +12,10 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from adapters.ros2.actions import ActionTracker, Moment
 from adapters.ros2.losses import Gap, LossReport, PublisherNumbers
-from adapters.ros2.status import decode_status
 from bridge.adapter import Channel, Port
+from bridge.goal_status import decode_status
+from bridge.goals import ActionTracker, Moment
 from bridge.messages.header import header_stamp_ns
 
 WAIT_NS = 100_000_000

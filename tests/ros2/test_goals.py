@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.ros2.actions import ActionTracker, GoalStatus, Moment, meaning
 from adapters.ros2.options import ActionMap
-from adapters.ros2.status import decode_status
+from bridge.goal_status import GoalStatus, decode_status
+from bridge.goals import ActionTracker, Moment, meaning
 from bridge.schema import (
     Correction,
     DeciderKind,

@@ -7,9 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from adapters.ros2.actions import GoalStatus
 from adapters.ros2.environment import load_rclpy
-from adapters.ros2.status import decode_status
+from bridge.goal_status import GoalStatus, decode_status
 
 pytest.importorskip("rclpy", reason="rclpy is not installed here: nothing to compare with")
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-from adapters.ros2.options import ActionMap
+import msgspec
+
 from bridge.adapter import Port
+from bridge.goal_status import GoalStatus
 from bridge.schema import (
     Correction,
     Decider,
@@ -33,6 +35,7 @@ from bridge.schema import (
     Task,
     Verb,
 )
+from bridge.schema.bodies import VerbName
 from bridge.schema.states import TERMINAL, from_goal_status
 
 SUFFIX = "/_action/status"
@@ -55,12 +58,12 @@ _BETWEEN: dict[tuple[State | None, State], tuple[State, ...]] = {
 }
 
 
-class GoalStatus(NamedTuple):
-    """One entry of a status array: the goal's id, when the server accepted it (its own clock, ns), the status number."""
+class ActionMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an action means: its verb (a core verb, or a reverse-DNS name beside a core `base_verb`) and its object."""
 
-    id: UUID
-    accepted_ns: int
-    status: int
+    verb: VerbName
+    base_verb: Verb | None = None
+    object_class: str | None = None
 
 
 class Moment(NamedTuple):
@@ -267,13 +270,15 @@ class ActionTracker:
         evidence: tuple[Evidence, ...] = ()
         if goal.began.stamp is not None and moment.stamp is not None:
             window = Interval(source_t0_ns=min(goal.began.stamp, moment.stamp), source_t1_ns=moment.stamp)
+            field = f"status_list[{entry.id.hex}].status"
             evidence = (
                 Evidence(
                     channel=self._topic,
                     window=window,
-                    predicate="status == 6 (ABORTED)",
-                    field="status_list.status",
+                    predicate=f"last({field}) == {ABORTED}",
+                    field=field,
                     value=float(entry.status),
+                    threshold=float(ABORTED),
                 ),
             )
         body = Failure(code=FailureCode.UNKNOWN, detected_by=f"action server of {self.action}", evidence=evidence)

@@ -1,14 +1,21 @@
-"""Reads `action_msgs/msg/GoalStatusArray` from CDR without its Python type, so that the tap need not know any action."""
+"""Reads `action_msgs/msg/GoalStatusArray` from CDR without its Python type, so that a tap need not know any action."""
 
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 from uuid import UUID
-
-from adapters.ros2.actions import GoalStatus
 
 _HEAD = 4
 """Bytes of encapsulation before the CDR, whose alignment counts from behind them."""
+
+
+class GoalStatus(NamedTuple):
+    """One entry of a status array: the goal's id, when the server accepted it (its own clock, ns), the status number."""
+
+    id: UUID
+    accepted_ns: int
+    status: int
 
 
 def decode_status(payload: bytes) -> list[GoalStatus]:

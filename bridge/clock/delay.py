@@ -46,6 +46,10 @@ COARSE_NS = 1_000_000
 """Stamps that are all whole multiples of at least this may be rounded down to it."""
 
 
+START_SAMPLES = 8
+"""As long as an epoch has no more samples, an earlier line replaces its own at once."""
+
+
 class Aligned(NamedTuple):
     """A sample's place: ns since the UNIX epoch on the timeline, half-width of a 99% interval in ns, the clock's epoch."""
 
@@ -196,6 +200,14 @@ class DelayFilter:
         if -STEP_NS <= residual <= STEP_NS and not regressed:
             self._suspects = None
             self._learn(s, arrival - self._base_arrival - s)
+        elif residual < 0 and self._count <= START_SAMPLES:
+            # What came first was older than its arrival told: a latched message, a tag that was last written hours ago.
+            # That is no step of the clock, and nothing that is worth keeping was learnt from it.
+            seen = self._seen
+            self._begin(stamp, arrival)
+            self._seen = seen
+            s = 0
+            self._learn(0, 0)
         elif residual <= STEP_NS and regressed:
             pass  # an old message that took the usual time: two streams share the clock, or a queue let it pass
         elif self._suspect(residual, arrival, regressed):

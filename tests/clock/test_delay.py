@@ -268,3 +268,18 @@ def test_memory_is_bounded() -> None:
         follow(clock, device.samples(8000))
         sizes.append(sum(len(value) for value in vars(clock).values() if isinstance(value, list)))
     assert max(sizes) <= HISTORY + 32
+
+
+def test_a_first_stamp_that_is_hours_old_is_no_step_of_the_clock():
+    clock = DelayFilter(prior_delay_ns=1_000_000)
+    hours = 3 * 3600 * S
+    first = clock.update(BASE - hours, BASE)
+    assert first.aligned <= BASE
+    last = first
+    for i in range(1, 50):
+        at = BASE + i * S // 10
+        aligned = clock.update(at - 2 * S, at + 3_000_000)
+        assert aligned.epoch == 0
+        assert last.aligned <= aligned.aligned <= at + 3_000_000
+        last = aligned
+    assert abs(last.aligned - at) <= last.uncertainty + 3_000_000

@@ -60,9 +60,16 @@ def test_the_ten_lines_of_the_tutorial_are_ten_and_record(walk):
 
 
 def test_the_how_to_s_adapter_records_what_its_scale_says(walk):
-    typed = typed_in(walk, ADAPTER, "dari run scale.yaml")
+    typed = typed_in(walk, ADAPTER, "dari cat packed")
     assert '"tag": "weight"' in typed.out
     assert "0.5" in typed.out and "0.312" in typed.out
+
+
+def test_the_how_to_s_adapter_says_that_its_scale_is_off(walk):
+    typed = typed_in(walk, ADAPTER, "--out off")
+    assert "exit code 4" in typed.out
+    assert "can not be read" in typed.err and "  next: check that it is on" in typed.err
+    assert "disconnected" in typed.out
 
 
 @pytest.mark.parametrize("block", PRINTED, ids=lambda block: block.where)

@@ -117,6 +117,7 @@ class HubPlayer(Player):
             monotonic_ns=0,
             software=versions(),
             directory=str(self._out),
+            live=False,
         )
         pipeline = Pipeline(
             run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -17,7 +18,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a sink is told of the run when it opens.
 
     `realtime_ns` and `monotonic_ns` are one pair, read together at the start: the recorder's timeline is
-    `monotonic + (realtime_ns - monotonic_ns)`. `site_text` is the site file as it was read, byte for byte.
+    `monotonic + (realtime_ns - monotonic_ns)`. `site_text` is the site file as it was read, byte for byte. `live` is False
+    where the run is a log played again: this machine's clocks then have nothing to do with the timeline.
     """
 
     run_id: UUID
@@ -28,6 +30,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     monotonic_ns: int
     software: dict[str, str]
     directory: str = "."
+    live: bool = True
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,8 @@ class Sink(abc.ABC):
     """
 
     options_type: ClassVar[type[Any]]
+    path: Path = Path()
+    """The file or folder that `open` made; stays `Path()` for a sink that makes none."""
 
     def __init__(self, options: Any) -> None:
         self.options = options

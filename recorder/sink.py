@@ -82,7 +82,8 @@ class McapSink(Sink):
         self._base = run.realtime_ns - run.monotonic_ns
         directory = Path(run.directory) / Path(self.options.directory).expanduser()
         begun = datetime.fromtimestamp(run.realtime_ns // _SECOND_NS, tz=timezone.utc)
-        self.path = (directory / f"{run.site_name}_{begun:%Y%m%dT%H%M%SZ}_{run.run_id.hex[-8:]}.mcap").resolve()
+        part = f"_{run.part + 1}" if run.part else ""  # a hub that takes over in a run goes on in a log of its own
+        self.path = (directory / f"{run.site_name}_{begun:%Y%m%dT%H%M%SZ}_{run.run_id.hex[-8:]}{part}.mcap").resolve()
         attached = self._attachments()
         self._file = LogFile(self.path)
         self._writer = Writer(
@@ -114,6 +115,7 @@ class McapSink(Sink):
             "begun": begun.isoformat(),
             "realtime_ns": str(run.realtime_ns),
             "monotonic_ns": str(run.monotonic_ns),
+            "part": str(run.part),
         }
 
     def _site_name(self) -> str:
@@ -162,7 +164,8 @@ class McapSink(Sink):
             for one in place.bound.values():
                 if one.unwritten > SAID_PER_CHANNEL:
                     self._say("error", f"{one.channel.topic}: {one.unwritten} records in all could not be written")
-        self._pair()
+        if self._run.live:
+            self._pair()
         self.flush()
         self._writer.add_metadata("dari.starts", {name: str(starts) for name, starts in self._starts.items()})
         self._writer.add_metadata("dari.end", {"reason": reason, "unwritten": str(self.unwritten)})
@@ -245,7 +248,7 @@ class McapSink(Sink):
         """Close the open chunk and put it, with the stamps of its records, where a killed process does not lose it."""
         for record in self._clocks.drain():
             self._clock(record)
-        if time.monotonic_ns() >= self._next_pair:
+        if self._run.live and time.monotonic_ns() >= self._next_pair:
             self._pair()
         self._writer.flush()  # type: ignore[no-untyped-call]
         if self.options.sync:
@@ -278,8 +281,14 @@ class McapSink(Sink):
         self._own(self._log_id, log_time, log_time, log_message("error", "recorder", text, log_time))
 
     def _say(self, level: str, text: str) -> None:
-        now = time.monotonic_ns() + self._base
+        now = self._now()
         self._own(self._log_id, now, now, log_message(level, "recorder", text, now))
+
+    def _now(self) -> int:
+        """Now on the timeline; of a log that is played again, the last moment that it has come to."""
+        if self._run.live:
+            return time.monotonic_ns() + self._base
+        return self._times[1] if self._times is not None else self._run.realtime_ns
 
     def _pair(self) -> None:
         monotonic, realtime = time.monotonic_ns(), time.time_ns()
@@ -287,7 +296,6 @@ class McapSink(Sink):
         self._clock(host_record(monotonic, realtime, self._base))
 
     def _clock(self, record: ClockRecord) -> None:
-
         identity = self._channels.own(f"/dari/clock/{escape_part(record.source)}", CLOCK_TYPE)
         self._own(identity, record.at_ns, record.at_ns, record.data)
 

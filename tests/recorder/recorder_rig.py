@@ -106,6 +106,7 @@ class Rig:
     options: McapOptions = field(default_factory=lambda: McapOptions(sync=False))
     sink: McapSink = field(init=False)
     ports: list[BatchPort] = field(default_factory=list)
+    live: bool = True
 
     def __post_init__(self) -> None:
         self.sink = McapSink(self.options)
@@ -119,6 +120,7 @@ class Rig:
                 monotonic_ns=MONOTONIC,
                 software={"dari": "0.1.0"},
                 directory=str(self.directory),
+                live=self.live,
             )
         )
 

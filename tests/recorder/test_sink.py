@@ -384,3 +384,17 @@ def test_a_site_name_makes_a_file_name(tmp_path: Path) -> None:
     path = Path(sink.close("done"))
     assert path.parent == (tmp_path / "deep/er").resolve()
     assert path.name.startswith("line-1_2025")
+
+
+def test_a_log_played_again_lies_on_its_own_times_only(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, live=False)
+    port = rig.port("robot", Space.TESTBED)
+    joint_states(port, MONOTONIC, 50)
+    port.channel("unheard", "acme_msgs/msg/Unheard")  # no definition: a line in /dari/log
+    times = [record.aligned for record in port.records]
+    with open_log(rig.close()) as log:
+        assert [text for _, text in log_texts(log) if "/testbed/arm/unheard" in text]
+        assert "/dari/clock/host" not in {c.topic for c in log.channels.values()}
+        assert log.time_range is not None
+        assert log.time_range[0] >= REALTIME
+        assert log.time_range[1] <= max(times) + MS

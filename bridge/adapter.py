@@ -289,5 +289,7 @@ def require(requirements: Sequence[Requirement], who: str) -> None:
         extras = ",".join(sorted({r.extra for r in absent}))
         raise MissingPackageError(
             f"{who} needs the package {modules}, which is not installed here",
-            hint="; ".join([f"pip install 'dari[{extras}]' (from a clone: make setup)", *(r.hint for r in absent if r.hint)]),
+            hint="; ".join(
+                [f"pip install 'dari[{extras}]' (from a clone: make setup)", *(r.hint for r in absent if r.hint)]
+            ),
         )

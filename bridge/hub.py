@@ -8,89 +8,123 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 import zmq
 
-from bridge.adapter import Channel, Source
 from bridge.bus import frame
-from bridge.errors import FrameError
+from bridge.errors import DariError, FrameError
+from bridge.peers import Peer, Peers
 from bridge.pipeline import Pipeline
 from bridge.schema import HealthCode, Interval
 from bridge.sink import Batch
 
 FLUSH_S = 0.2
 """How often the sinks are flushed and senders acknowledged: what a killed hub can lose, unsent again by its senders."""
+FLUSH_BYTES = 8 * 1024 * 1024
+"""Flushed earlier when so much has come, so that a sender's window does not fill while it waits for its turn."""
 ADVANCE_S = 0.05
 DRAIN_S = 0.3
+ORPHAN_S = 5.0
+"""The supervisor is gone: how long the hub waits for adapters that stop by themselves; a live one is heard every second."""
+STALL_S = 0.5
+SETTLE_S = 0.3
 FRAMES_A_TURN = 256
 SAID_WHOLE = 10
-_source_decoder = msgspec.msgpack.Decoder(Source)
-_channels_decoder = msgspec.msgpack.Decoder(list[Channel])
-
-
-@dataclass
-class _Peer:
-    """What the hub knows of one source: its route, channels, next expected sequence and last frame."""
-
-    source: Source
-    route: bytes
-    expected: int
-    channels: list[Channel] = field(default_factory=list)
-    number: int = -1
-    acked: int = -1
-    last_aligned: int | None = None
-    restarted: bool = False
-    ended: bool = False
+BEHIND_NS = 60_000_000_000
 
 
 class Hub:
     """Receives frames at `address` (`ipc://` on one machine) and hands what is in them to the pipeline.
 
-    `base_ns` makes the recorder's timeline from this host's monotonic clock.
+    Args:
+        address: where to listen.
+        pipeline: takes what comes.
+        base_ns: makes the recorder's timeline from this host's monotonic clock.
+        settle_s: how long the rules' time stands still at first: a hub that takes over is first sent what its predecessor
+            had not confirmed, and that must not count as late.
+
+    Raises:
+        DariError: it can not listen there.
     """
 
-    def __init__(self, address: str, pipeline: Pipeline, base_ns: int) -> None:
+    def __init__(self, address: str, pipeline: Pipeline, base_ns: int, settle_s: float = 0.0) -> None:
         self._pipeline = pipeline
         self._base = base_ns
-        self._peers: dict[str, _Peer] = {}
+        self._peers = Peers()
         self._asked: dict[bytes, float] = {}
+        self._heard: dict[str, int] = {}
+        self._received = 0
+        self._settled = time.monotonic() + settle_s
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, frame.MAX_FRAME)
-        self._socket.bind(address)
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            self._socket.close(0)
+            self._context.term()
+            raise DariError(
+                f"the hub can not listen there: {error}",
+                where=address,
+                hint="set TMPDIR to a short path on a local disk",
+            ) from error
 
     def _now(self) -> int:
         return time.monotonic_ns() + self._base
 
-    def serve(self, stopping: threading.Event) -> None:
-        """Run until `stopping` is set; then take what is still on its way."""
-        flushed = advanced = time.monotonic()
+    def serve(self, stopping: threading.Event, orphaned: threading.Event | None = None) -> None:
+        """Run until `stopping` is set; then take what is still on its way.
+
+        `orphaned` tells that it was set because the supervisor is gone: adapters are then only beginning to stop.
+        """
+        flushed = advanced = turned = time.monotonic()
         while not stopping.is_set():
             self.step(ADVANCE_S)
             now = time.monotonic()
+            if now - turned > STALL_S and now - self._settled > 2.0:
+                # It stood still (SIGSTOP, a disk that hangs): what was sent meanwhile is only now on its way in here.
+                self._settled = now + SETTLE_S
+            turned = now
             if now - advanced >= ADVANCE_S:
                 advanced = now
-                self._pipeline.advance(self._now())
-            if now - flushed >= FLUSH_S:
-                flushed = now
+                self._advance(now)
+            if now - flushed >= FLUSH_S or self._received >= FLUSH_BYTES:
                 self.flush()
-        quiet = time.monotonic()
-        while time.monotonic() - quiet < DRAIN_S:
+                flushed = time.monotonic()
+        self._drain(orphaned is not None and orphaned.is_set())
+
+    def _drain(self, orphaned: bool) -> None:
+        """Take what is still coming: until nothing has come for a moment, or all have said goodbye."""
+        quiet = flushed = time.monotonic()
+        while time.monotonic() - quiet < (ORPHAN_S if orphaned else DRAIN_S):
             if self.step(0.05):
                 quiet = time.monotonic()
+            elif self._peers.all_ended():
+                break
+            if time.monotonic() - flushed >= FLUSH_S or self._received >= FLUSH_BYTES:
+                self.flush()
+                flushed = time.monotonic()
+
+    def _advance(self, now_s: float) -> None:
+        """Let the rules' time go on, but not past what a sender has yet to deliver."""
+        if now_s < self._settled:
+            return
+        now = self._now()
+        # Each sender's records come in the order of their arrival: what it said last bounds what is still to come of it.
+        behind = [arrival for arrival in self._heard.values() if arrival > now - BEHIND_NS]
+        self._heard.clear()
+        self._pipeline.advance(now, min([now, *behind]))
 
     def step(self, timeout_s: float) -> int:
         """Take what is there, waiting at most `timeout_s` for the first frame; returns the number of frames taken."""
         taken = 0
         if self._socket.poll(round(timeout_s * 1000)):
             # Bounded, so that rules and flushes get their turn under any load.
-            while taken < FRAMES_A_TURN:
+            while taken < FRAMES_A_TURN and self._received < FLUSH_BYTES:
                 try:
                     parts = self._socket.recv_multipart(zmq.NOBLOCK)
                 except zmq.Again:
@@ -101,14 +135,19 @@ class Hub:
 
     def flush(self) -> None:
         """Put what is held on disk, then acknowledge it."""
+        self._received = 0
         self._pipeline.flush()
-        for peer in self._peers.values():
+        for peer in self._peers:
             if peer.number > peer.acked:
                 peer.acked = peer.number
                 self._acknowledge(peer)
 
     def close(self, reason: str) -> list[str]:
         """End: the pipeline closed, the last frames acknowledged. Returns where the results lie."""
+        for peer in self._peers.current():
+            if not peer.ended:
+                text = "it ended without saying that it had sent everything; what it still held is lost"
+                self._pipeline.gap(peer.source.name, peer.last_aligned, self._now(), None, text)
         self._pipeline.advance(self._now())
         self.flush()
         places = self._pipeline.close(reason)
@@ -118,7 +157,7 @@ class Hub:
 
     # -- frames ------------------------------------------------------------------------------------------------------
 
-    def _acknowledge(self, peer: _Peer) -> None:
+    def _acknowledge(self, peer: Peer) -> None:
         source = peer.source
         ack = frame.Ack(source=source.name, epoch=source.epoch, number=peer.number, sequence=peer.expected - 1)
         self._send(peer.route, ack)
@@ -135,6 +174,7 @@ class Hub:
             received = frame.decode(data)
             header = received.header
             if isinstance(header, frame.Data):
+                self._received += len(data)
                 self._data(route, header, received)
             elif isinstance(header, frame.Hello):
                 self._hello(route, header)
@@ -153,13 +193,11 @@ class Hub:
             if totals.refused <= SAID_WHOLE:
                 self._pipeline.health("", HealthCode.REFUSED_PEER, f"frame refused: {error}", count=1)
 
-    def _known(self, route: bytes, name: str, epoch: int) -> _Peer | None:
+    def _known(self, route: bytes, name: str, epoch: int) -> Peer | None:
         """The sender, if it has said Hello from this route; else it is asked to."""
-        peer = self._peers.get(name)
-        if peer is not None and peer.source.epoch == epoch and peer.route == route:
+        peer = self._peers.find(name, epoch)
+        if peer is not None and peer.route == route:
             return peer
-        if peer is not None and epoch < peer.source.epoch:
-            return None  # a predecessor that was given up
         now = time.monotonic()
         if now - self._asked.get(route, 0.0) > 0.5:
             self._asked[route] = now
@@ -167,26 +205,10 @@ class Hub:
         return None
 
     def _hello(self, route: bytes, header: frame.Hello) -> None:
-        try:
-            source = _source_decoder.decode(header.source_info)
-            channels = _channels_decoder.decode(header.channels)
-        except (msgspec.MsgspecError, ValueError) as error:  # text that is no UTF-8 is a ValueError
-            raise FrameError(f"hello of {header.source}: {error}") from error
-        if [channel.index for channel in channels] != list(range(len(channels))):
-            raise FrameError("channels are not numbered from 0", where=header.source)
-        peer = self._peers.get(header.source)
-        if peer is not None and source.epoch < peer.source.epoch:
-            return
-        if peer is None or source.epoch > peer.source.epoch:
-            before = peer
-            peer = self._peers[header.source] = _Peer(source, route, header.next_sequence)
-            if before is not None:
-                peer.last_aligned = before.last_aligned
-                peer.restarted = not before.ended
-        peer.route = route
-        if len(channels) > len(peer.channels):
-            peer.channels = channels
-            self._pipeline.declare(source, channels)
+        peer, fresh = self._peers.hello(route, header)
+        self._asked.pop(route, None)
+        if fresh:
+            self._pipeline.declare(peer.source, peer.channels)
 
     def _data(self, route: bytes, header: frame.Data, received: frame.Frame) -> None:
         peer = self._known(route, header.source, header.epoch)
@@ -202,36 +224,38 @@ class Hub:
         peer.number = max(peer.number, header.number)
         if skip == header.n:
             return
-        aligned = int(columns[4][skip])
-        if peer.restarted:
-            peer.restarted = False
-            text = "the adapter was started again; what it had not sent is lost"
-            self._pipeline.gap(header.source, peer.last_aligned, aligned, None, text)
-        if first > peer.expected:
-            text = f"records {peer.expected} to {first - 1} are missing"
-            self._pipeline.gap(header.source, peer.last_aligned, aligned, first - peer.expected, text)
-        peer.expected = first + header.n
-        peer.last_aligned = int(columns[4][-1])
         lengths = columns[8]
         starts = np.cumsum(lengths) - lengths
-        self._pipeline.take(
-            Batch(
-                source=header.source,
-                epoch=header.epoch,
-                channel=columns[0][skip:],
-                sequence=np.arange(first + skip, first + header.n, dtype=np.int64),
-                stamp=columns[1][skip:],
-                alt_stamp=columns[2][skip:],
-                arrival=columns[3][skip:],
-                aligned=columns[4][skip:],
-                uncertainty=columns[5][skip:],
-                clock_epoch=columns[6][skip:],
-                flags=columns[7][skip:],
-                start=starts[skip:],
-                length=lengths[skip:],
-                payload=received.payload,
-            )
+        batch = Batch(
+            source=header.source,
+            epoch=header.epoch,
+            channel=columns[0][skip:],
+            sequence=np.arange(first + skip, first + header.n, dtype=np.int64),
+            stamp=columns[1][skip:],
+            alt_stamp=columns[2][skip:],
+            arrival=columns[3][skip:],
+            aligned=columns[4][skip:],
+            uncertainty=columns[5][skip:],
+            clock_epoch=columns[6][skip:],
+            flags=columns[7][skip:],
+            start=starts[skip:],
+            length=lengths[skip:],
+            payload=received.payload,
         )
+        if peer.away:
+            back = peer.back_at(batch)
+            if back is not None:
+                text = "the adapter was started again; what it had not sent is lost"
+                self._pipeline.gap(header.source, peer.last_aligned, back, None, text)
+                peer.away = False
+        if first > peer.expected:
+            text = f"records {peer.expected} to {first - 1} are missing"
+            self._pipeline.gap(header.source, peer.last_aligned, int(batch.aligned[0]), first - peer.expected, text)
+        peer.expected = first + header.n
+        if not peer.away:
+            peer.last_aligned = int(columns[4][-1])
+        self._heard[header.source] = int(columns[3][-1])
+        self._pipeline.take(batch)
 
     def _bye(self, route: bytes, header: frame.Bye) -> None:
         peer = self._known(route, header.source, header.epoch)
@@ -242,11 +266,15 @@ class Hub:
             text = f"the last {missing} records were not sent"
             self._pipeline.gap(header.source, peer.last_aligned, self._now(), missing, text)
             peer.expected = header.next_sequence
+        if peer.away:
+            text = "the adapter was started again, but nothing more came of its source"
+            self._pipeline.gap(header.source, peer.last_aligned, self._now(), None, text)
+            peer.away = False
         peer.number = peer.acked = header.number
         if not peer.ended:
             peer.ended = True
             self._pipeline.ended(header.source)
-        self._pipeline.flush()
+        self.flush()
         # Said again whenever the sender asks: the first answer may have gone to a socket that was closed.
         self._acknowledge(peer)
 

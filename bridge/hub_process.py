@@ -1,11 +1,12 @@
 """The hub's process: started by the supervisor, told on standard input what to do, speaks JSON lines on standard output.
 
-`{"ready": true}` when it listens, `{"closed": [...], "totals": {...}}` when everything is on disk. Standard input stays open
-as a lifeline, as in `bridge.runtime`.
+`{"ready": true, ...}` when it listens, `{"closed": [...], "totals": {...}}` when everything is on disk, `{"fault": {...}}`
+when it can not go on. Standard input stays open as a lifeline, as in `bridge.runtime`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,13 +21,21 @@ from bridge.errors import DariError
 from bridge.hub import Hub
 from bridge.pipeline import Pipeline, Totals
 from bridge.rules.stage import RuleStage
-from bridge.schema import Space
+from bridge.runtime import keep_stdout
+from bridge.schema import Space, ids
 from bridge.sink import RunInfo, Sink
+from bridge.site import LoadedSite, load_text
 from bridge.software import versions
+
+SETTLE_S = 2.0
+"""What its predecessor had not confirmed is sent to a hub that takes over in this time; the rules wait for it."""
 
 
 class HubStart(msgspec.Struct, frozen=True, kw_only=True):
-    """What the hub is told: the site as the supervisor read it, the run, where to listen, the pair of clocks."""
+    """What the hub is told: the site as the supervisor read it, the run, where to listen, the pair of clocks.
+
+    `part` counts the hubs of the run from 0.
+    """
 
     site_text: str
     site_path: str
@@ -35,20 +44,37 @@ class HubStart(msgspec.Struct, frozen=True, kw_only=True):
     realtime_ns: int
     monotonic_ns: int
     directory: str = "."
+    part: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the hub can not go on, as in `bridge.errors.DariError`."""
+
+    what: str
+    where: str = ""
+    hint: str = ""
 
 
 class HubSaid(msgspec.Struct, frozen=True, kw_only=True):
-    """One line that the hub's process prints for the supervisor."""
+    """One line that the hub's process prints for the supervisor. `opened` are the files that its sinks write."""
 
     ready: bool = False
+    opened: list[str] = []
     closed: list[str] = []
     totals: Totals | None = None
+    fault: Fault | None = None
 
 
-def say(said: HubSaid) -> None:
-    """Print one line for the supervisor."""
-    sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
-    sys.stdout.flush()
+class _Line:
+    """The line to the supervisor: standard output, kept from everyone else."""
+
+    def __init__(self) -> None:
+        self._descriptor = keep_stdout()
+
+    def say(self, said: HubSaid) -> None:
+        """One line; a supervisor that is gone misses nothing."""
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, msgspec.json.encode(said) + b"\n")
 
 
 def _start() -> HubStart:
@@ -58,62 +84,88 @@ def _start() -> HubStart:
     return msgspec.json.decode(line, type=HubStart)
 
 
-def _follow_parent(stopping: threading.Event) -> None:
+def _follow_parent(stopping: threading.Event, orphaned: threading.Event) -> None:
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
+        if not stopping.is_set():
+            orphaned.set()
         stopping.set()
 
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
-def serve(start: HubStart, stopping: threading.Event) -> tuple[list[str], Totals]:
-    """Run a hub for the site until `stopping` is set; returns where the results lie, and what was counted."""
-    from bridge.site import load_text
+def _pipeline(start: HubStart, site: LoadedSite, run: RunInfo, sinks: list[Sink]) -> Pipeline:
+    sources = {s.name: s.make_source(start.run_id, 0) for s in site.sources}
+    # The ids of a rule set's events are counted from 0 by every hub: two of one run must not give the same ones.
+    ids_of = start.run_id if start.part == 0 else ids.derived_id("part", start.run_id, start.part)
+    return Pipeline(
+        run,
+        RuleStage(site.site.rules, site.site, ids_of, sources, directory=site.directory),
+        sinks,
+        spaces=sorted({source.space for source in sources.values()}) or [Space.FIELD],
+        now_ns=time.monotonic_ns() + start.realtime_ns - start.monotonic_ns,
+        operator=site.site.run.operator,
+        seed=site.site.run.seed,
+        sources=sources.values(),
+    )
 
-    loaded = load_text(start.site_text, Path(start.site_path))
+
+def serve(start: HubStart, stopping: threading.Event, orphaned: threading.Event, line: _Line) -> None:
+    """Run a hub for the site until `stopping` is set; `orphaned` as in `Hub.serve`.
+
+    Raises whatever made it impossible to go on, with the sinks closed as far as they can be, and that told on `line`.
+    """
+    site = load_text(start.site_text, Path(start.site_path))
     run = RunInfo(
         run_id=start.run_id,
-        site_name=loaded.site.site.name,
+        site_name=site.site.site.name,
         site_text=start.site_text,
         site_path=start.site_path,
         realtime_ns=start.realtime_ns,
         monotonic_ns=start.monotonic_ns,
         software=versions(),
         directory=start.directory,
+        part=start.part,
     )
-    sources = {s.name: s.make_source(start.run_id, 0) for s in loaded.sources}
-    spaces = sorted({source.space for source in sources.values()}) or [Space.FIELD]
-    sinks: list[Sink] = loaded.make_sinks()
-    pipeline = Pipeline(
-        run,
-        RuleStage(loaded.site.rules, loaded.site, start.run_id, sources),
-        sinks,
-        spaces=spaces,
-        now_ns=time.monotonic_ns() + start.realtime_ns - start.monotonic_ns,
-        operator=loaded.site.run.operator,
-        seed=loaded.site.run.seed,
-    )
-    hub = Hub(start.address, pipeline, start.realtime_ns - start.monotonic_ns)
-    say(HubSaid(ready=True))
-    hub.serve(stopping)
-    places = hub.close("stopped")
-    return places, pipeline.totals
+    sinks = site.make_sinks()
+    pipeline = _pipeline(start, site, run, sinks)
+    try:
+        hub = Hub(
+            start.address, pipeline, start.realtime_ns - start.monotonic_ns, settle_s=SETTLE_S if start.part else 0.0
+        )
+        line.say(HubSaid(ready=True, opened=[str(sink.path) for sink in sinks if sink.path != Path()]))
+        hub.serve(stopping, orphaned)
+        places = hub.close("stopped")
+    except Exception:
+        line.say(HubSaid(closed=pipeline.abandon("the hub failed"), totals=pipeline.totals))
+        raise
+    line.say(HubSaid(closed=places, totals=pipeline.totals))
+
+
+def _sweep(address: str) -> None:
+    """Take away the folder of the socket: the supervisor, whose task that is, is gone."""
+    folder = Path(address.removeprefix("ipc://")).parent
+    with contextlib.suppress(OSError):
+        Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def main() -> int:
     """The process's entry."""
-    stopping = threading.Event()
+    stopping, orphaned = threading.Event(), threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    line = _Line()
     try:
         start = _start()
-        _follow_parent(stopping)
-        places, totals = serve(start, stopping)
+        _follow_parent(stopping, orphaned)
+        serve(start, stopping, orphaned, line)
+        if orphaned.is_set():
+            _sweep(start.address)
     except DariError as error:
-        print(error, file=sys.stderr, flush=True)
+        line.say(HubSaid(fault=Fault(what=error.what, where=error.where, hint=error.hint)))
         return error.exit_code
-    say(HubSaid(closed=places, totals=totals))
     return 0
 
 

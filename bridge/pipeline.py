@@ -6,18 +6,19 @@ clock; time comes in with `advance`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from bridge.adapter import NO_STAMP, Channel, ChannelKind, LogLine, Rate, Source
-from bridge.errors import SchemaError
+from bridge.adapter import Channel, ChannelKind, Source
+from bridge.errors import DariError, SchemaError
 from bridge.rules.stage import RuleEvent, RuleStage
 from bridge.schema import (
     Asset,
-    Body,
     Boundary,
     Health,
     HealthCode,
@@ -25,22 +26,23 @@ from bridge.schema import (
     Link,
     Relation,
     Run,
+    Signal,
     Space,
-    Stamp,
     TaskEvent,
     codec,
-    ids,
 )
 from bridge.schema.transitions import Ledger
 from bridge.sink import Batch, RunInfo, Sink
+from bridge.voices import Voices
 
-READ_NS = 1_000
-"""Half-width of the pipeline's own times: the cost of reading the clock that the timeline is made of."""
-_log_encoder = msgspec.msgpack.Encoder()
+T = TypeVar("T")
+
+WATERMARK_TOPIC = "/dari/rules/watermark"
+"""What the rules had seen, ns on the timeline, each time that they saw more: a replay with these sees the same."""
 
 
 class Totals(msgspec.Struct, kw_only=True):
-    """What was counted; said at the end of a run."""
+    """What was counted; said at the end of a run. `rules` is what the rule stage counted, by rule set; `inputs` is of all."""
 
     records: int = 0
     events: int = 0
@@ -52,15 +54,8 @@ class Totals(msgspec.Struct, kw_only=True):
     violations: int = 0
     late: int = 0
     channels: dict[str, int] = {}
-
-
-@dataclass
-class _Voice:
-    """A source of the pipeline's own: itself in one space, or one rule set."""
-
-    source: Source
-    channels: dict[str, Channel] = field(default_factory=dict)
-    sequence: int = 0
+    rules: dict[str, dict[str, int]] = {}
+    rules_failed: str = ""
 
 
 class Pipeline:
@@ -72,6 +67,10 @@ class Pipeline:
         sinks: opened here, closed by `close`.
         spaces: the spaces of the site's sources: the run's beginning and end is said once in each.
         now_ns: the time on the recorder's timeline at which the run begins.
+        sources: the site's sources, so that what is said of one that never spoke stands in its space.
+
+    Raises:
+        DariError: a sink can not be opened; those before it are closed again.
     """
 
     def __init__(
@@ -84,24 +83,33 @@ class Pipeline:
         now_ns: int,
         operator: str = "",
         seed: int | None = None,
+        sources: Iterable[Source] = (),
     ) -> None:
         self._run = run
-        self._rules = rules
-        self._sinks = sinks
+        self._rules: RuleStage | None = rules
+        self._sinks: list[Sink] = []
         self._spaces = spaces
         self._operator = operator
         self._seed = seed
         self._now = now_ns
         self._channels: dict[tuple[str, int], list[Channel]] = {}
-        self._sources: dict[str, Source] = {}
-        self._voices: dict[str, _Voice] = {}
+        self._sources = {source.name: source for source in sources}
         self._ledger = Ledger()
         self._dirty = True
+        self._marked: tuple[int | None, int] = (None, 0)
         self.totals = Totals()
-        for sink in sinks:
-            sink.open(run)
-        for space in spaces:
-            self._say(space, self._boundary(Boundary.BEGIN))
+        self._voices = Voices(
+            run.run_id, run.part, declare=self._declare_own, write=self._write, spoken=self._count_event
+        )
+        try:
+            for sink in sinks:
+                sink.open(run)
+                self._sinks.append(sink)
+            for space in spaces:
+                self._voices.say(space, self._boundary(Boundary.BEGIN), self._now)
+        except Exception:
+            self.abandon("a sink could not be opened")
+            raise
 
     def _boundary(self, boundary: Boundary, reason: str = "") -> Run:
         software = self._run.software if boundary is Boundary.BEGIN else {}
@@ -118,18 +126,18 @@ class Pipeline:
             self._sources[source.name] = source
             for sink in self._sinks:
                 sink.declare(source, fresh)
-            self._rules.declare(source, channels)
+            self._ask_rules(lambda rules: rules.declare(source, channels))
 
     def take(self, batch: Batch) -> None:
         """Write a batch of a declared source, its events judged, and let the rules see it."""
         channels = self._channels[(batch.source, batch.epoch)]
-        indices, counts = np.unique(batch.channel, return_counts=True)
+        counts = np.bincount(batch.channel)
         totals = self.totals
         totals.records += len(batch)
         with_events = False
-        for index, count in zip(indices.tolist(), counts.tolist(), strict=True):
+        for index in counts.nonzero()[0].tolist():
             channel = channels[index]
-            totals.channels[channel.topic] = totals.channels.get(channel.topic, 0) + count
+            totals.channels[channel.topic] = totals.channels.get(channel.topic, 0) + int(counts[index])
             with_events = with_events or channel.kind is ChannelKind.EVENT
         flagged: list[tuple[TaskEvent, list[str]]] = []
         if with_events:
@@ -137,24 +145,32 @@ class Pipeline:
         self._write(batch)
         for event, violations in flagged:
             self._violations(event, violations)
-        self._rules.take(batch)
+        self._ask_rules(lambda rules: rules.take(batch))
 
     def gap(self, source: str, t0: int | None, t1: int, count: int | None, text: str) -> None:
         """Nothing came from a source between `t0` and `t1` (ns on the timeline); `count` records are known to be lost."""
         self.totals.gaps += 1
         self.totals.lost += count or 0
         begin = t1 if t0 is None else min(t0, t1)
-        self._rules.gap(source, begin, t1)
+        self._ask_rules(lambda rules: rules.gap(source, begin, t1))
         self.health(source, HealthCode.GAP, text, window=Interval(t0_ns=begin, t1_ns=t1), count=count)
 
     def ended(self, source: str) -> None:
         """A source has said that nothing more will come."""
-        self._rules.ended(source)
+        self._ask_rules(lambda rules: rules.ended(source))
 
-    def advance(self, now_ns: int) -> None:
-        """It is `now_ns` on the timeline: let what waits for its time go on."""
+    def advance(self, now_ns: int, rules_now_ns: int | None = None, watermark_ns: int | None = None) -> None:
+        """It is `now_ns` on the timeline: let what waits for its time go on.
+
+        `rules_now_ns` is earlier where senders are known to have more of an earlier time on its way. On replay,
+        `watermark_ns` is what the log says that the rules had seen at this moment.
+        """
         self._now = max(self._now, now_ns)
-        for event in self._rules.advance(self._now):
+        at = self._now if rules_now_ns is None else rules_now_ns
+        found = self._ask_rules(lambda rules: rules.advance(at, watermark_ns)) or []
+        if self._rules is not None:
+            self._mark(self._rules, bool(found))
+        for event in found:
             self._rule_event(event)
 
     def flush(self) -> None:
@@ -165,13 +181,69 @@ class Pipeline:
             self._dirty = False
 
     def close(self, reason: str) -> list[str]:
-        """End the run: rules flushed, boundaries written, sinks closed. Returns where the results lie."""
-        for event in self._rules.flush():
+        """End the run: rules flushed, boundaries written, sinks closed. Returns where the results lie.
+
+        Raises what the first of the sinks raises that can not be closed, when the others are.
+        """
+        for event in self._ask_rules(lambda rules: rules.flush()) or []:
             self._rule_event(event)
-        self.totals.late = self._rules.late
+        self._count_rules()
         for space in self._spaces:
-            self._say(space, self._boundary(Boundary.END, reason))
-        return [sink.close(reason) for sink in self._sinks]
+            self._voices.say(space, self._boundary(Boundary.END, reason), self._now)
+        places = []
+        while self._sinks:
+            places.append(self._sinks[0].close(reason))
+            self._sinks.pop(0)
+        return places
+
+    def abandon(self, reason: str) -> list[str]:
+        """End where a sink has failed: close what can be closed, raise nothing. Returns where the results lie."""
+        self._count_rules()
+        places = []
+        for sink in self._sinks:
+            try:
+                places.append(sink.close(reason))
+            except Exception as error:
+                text = error.what if isinstance(error, DariError) else f"{type(error).__name__}: {error}"
+                places.append(f"{type(sink).__name__ if sink.path == Path() else sink.path} (NOT closed: {text})")
+        self._sinks = []
+        return places
+
+    # -- rules -------------------------------------------------------------------------------------------------------
+
+    def _ask_rules(self, ask: Callable[[RuleStage], T]) -> T | None:
+        """Ask the rule stage. A fault of its own code must not take down the recorder: it is left out from there on, loudly."""
+        if self._rules is None:
+            return None
+        try:
+            return ask(self._rules)
+        except Exception as error:
+            self._count_rules()
+            self._rules = None
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(where.filename).name}, line {where.lineno}"
+            text = f"the rules failed and make no more events in this run: {type(error).__name__}: {error} (in {place})"
+            self.totals.rules_failed = text
+            self.health("", HealthCode.DROPPED, text)
+            return None
+
+    def _mark(self, rules: RuleStage, found: bool) -> None:
+        """Write down how far the rules have seen, where they have seen more."""
+        mark, released = rules.watermark_ns, rules.released
+        if mark is not None and mark != self._marked[0] and (found or released != self._marked[1]):
+            self._marked = (mark, released)
+            self._voices.signal(self._spaces[0], WATERMARK_TOPIC, Signal("watermark", mark), self._now)
+
+    def _count_rules(self) -> None:
+        if self._rules is not None:
+            self.totals.late = self._rules.late
+            self.totals.rules = self._rules.health()
+
+    def _rule_event(self, rule_event: RuleEvent) -> None:
+        voice = self._voices.of_source(rule_event.source)
+        event, violations = self._ledger.observe(rule_event.make_event(self._run.run_id, voice.sequence, self._now))
+        self._voices.event(voice, event)
+        self._violations(event, violations)
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -223,99 +295,24 @@ class Pipeline:
         count: int | None = None,
         links: tuple[Link, ...] = (),
     ) -> None:
-        """Say something of the pipeline itself, about `source`: as an event in that source's space, and in `/dari/log`."""
+        """Say something of the pipeline itself, about `source`: as an event in that source's space."""
         about = self._sources.get(source)
         space = about.space if about is not None else self._spaces[0]
         asset = about.asset if about is not None else Asset()
         said = f"{source}: {text}" if source else text
-        self._say(space, Health(code=code, text=said, window=window, count=count), links=links, asset=asset)
-        self.log("warning", said)
+        body = Health(code=code, text=said, window=window, count=count)
+        self._voices.say(space, body, self._now, links=links, asset=asset, about=source)
 
-    def _rule_event(self, rule_event: RuleEvent) -> None:
-        source = rule_event.source
-        voice = self._voices.setdefault(source.name, _Voice(source))
-        event, violations = self._ledger.observe(rule_event.make_event(self._run.run_id, voice.sequence, self._now))
-        self._write_event(voice, event)
-        self._violations(event, violations)
+    # -- to the sinks ------------------------------------------------------------------------------------------------
 
-    # -- the pipeline's own voices -----------------------------------------------------------------------------------
-
-    def _voice(self, space: Space) -> _Voice:
-        name = f"dari.{space.value}"
-        voice = self._voices.get(name)
-        if voice is None:
-            source = Source(name=name, space=space, asset_name="dari", asset=Asset(), run_id=self._run.run_id)
-            voice = self._voices[name] = _Voice(source)
-        return voice
-
-    def log(self, level: str, text: str) -> None:
-        """A line in `/dari/log`."""
-        voice = self._voice(self._spaces[0])
-        channel = self._voice_channel(voice, "log", ChannelKind.LOG, "rcl_interfaces/msg/Log", "/dari/log")
-        line = _log_encoder.encode(LogLine(level, "dari", text))
-        self._speak(voice, channel, line, self._now, self._now, NO_STAMP)
-
-    def _voice_channel(self, voice: _Voice, name: str, kind: ChannelKind, type_name: str, topic: str) -> Channel:
-        channel = voice.channels.get(name)
-        if channel is None:
-            index = len(voice.channels)
-            channel = Channel(index=index, name=name, topic=topic, kind=kind, type_name=type_name, rate=Rate.EVENT)
-            voice.channels[name] = channel
-            for sink in self._sinks:
-                sink.declare(voice.source, [channel])
-        return channel
-
-    def _say(self, space: Space, body: Body, *, links: tuple[Link, ...] = (), asset: Asset | None = None) -> None:
-        voice = self._voice(space)
-        event = TaskEvent(
-            id=ids.event_id(self._run.run_id, voice.source.name, 0, voice.sequence),
-            source=voice.source.name,
-            sequence=voice.sequence,
-            space=space,
-            time=Stamp(received_ns=self._now, aligned_ns=self._now, uncertainty_ns=READ_NS),
-            body=body,
-            run_id=self._run.run_id,
-            asset=voice.source.asset if asset is None else asset,
-            links=links,
-        )
-        self._write_event(voice, event)
-
-    def _write_event(self, voice: _Voice, event: TaskEvent) -> None:
-        channel = self._voice_channel(voice, "events", ChannelKind.EVENT, "dari_msgs/msg/TaskEvent", "/dari/events")
+    def _count_event(self) -> None:
         self.totals.events += 1
-        at = event.time
-        uncertainty = NO_STAMP if at.uncertainty_ns is None else at.uncertainty_ns
-        self._speak(voice, channel, codec.encode(event), at.aligned_ns, at.received_ns, uncertainty)
 
-    def _speak(
-        self, voice: _Voice, channel: Channel, payload: bytes, aligned: int, arrival: int, uncertainty: int
-    ) -> None:
-        sequence = voice.sequence
-        voice.sequence += 1
-        none, zero = _one(NO_STAMP), _one(0)
-        batch = Batch(
-            source=voice.source.name,
-            epoch=0,
-            channel=_one(channel.index),
-            sequence=_one(sequence),
-            stamp=none,
-            alt_stamp=none,
-            arrival=_one(arrival),
-            aligned=_one(aligned),
-            uncertainty=_one(uncertainty),
-            clock_epoch=zero,
-            flags=zero,
-            start=zero,
-            length=_one(len(payload)),
-            payload=payload,
-        )
-        self._write(batch)
+    def _declare_own(self, source: Source, channel: Channel) -> None:
+        for sink in self._sinks:
+            sink.declare(source, [channel])
 
     def _write(self, batch: Batch) -> None:
         self._dirty = True
         for sink in self._sinks:
             sink.write(batch)
-
-
-def _one(value: int) -> NDArray[np.int64]:
-    return np.array([value], dtype=np.int64)

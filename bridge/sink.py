@@ -18,8 +18,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What a sink is told of the run when it opens.
 
     `realtime_ns` and `monotonic_ns` are one pair, read together at the start: the recorder's timeline is
-    `monotonic + (realtime_ns - monotonic_ns)`. `site_text` is the site file as it was read, byte for byte. `live` is False
-    where the run is a log played again: this machine's clocks then have nothing to do with the timeline.
+    `monotonic + (realtime_ns - monotonic_ns)`. `site_text` is the site file as it was read, byte for byte. `part` counts the hubs
+    of the run from 0: when one falls, the next goes on with a new log. `live` is False where the run is a log played again: this
+    machine's clocks then have nothing to do with the timeline.
     """
 
     run_id: UUID
@@ -30,6 +31,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     monotonic_ns: int
     software: dict[str, str]
     directory: str = "."
+    part: int = 0
     live: bool = True
 
 

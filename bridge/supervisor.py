@@ -27,8 +27,8 @@ import zmq
 
 from bridge.bus import frame
 from bridge.errors import DariError, MissingPackageError, NotConnectedError, SchemaError, SiteError, UsageError
-from bridge.pipeline import Totals
 from bridge.hub_process import HubSaid, HubStart
+from bridge.pipeline import Totals
 from bridge.runtime import Start
 from bridge.schema import ids
 from bridge.site import LoadedSite

@@ -113,6 +113,8 @@ class RuleStage:
         ]
         self._picker = InputPicker(self._plans)
         self._order: Reorder[Picked | _Gap] = Reorder(self._picker.sources, lateness_ns)
+        self.released = 0
+        """How many inputs and gaps the rules have been shown."""
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
@@ -176,6 +178,7 @@ class RuleStage:
     # -- in order --------------------------------------------------------------------------------------------------
 
     def _run(self, released: list[Released[Picked | _Gap]]) -> list[RuleEvent]:
+        self.released += len(released)
         out: list[RuleEvent] = []
         together: list[dict[int, Reading]] = [{} for _ in self._engines]
         at: tuple[int, bool] | None = None

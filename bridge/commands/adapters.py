@@ -92,13 +92,11 @@ def first_sentence(text: str) -> str:
 
 def _one(name: str, form: str) -> int:
     """What one adapter can be told."""
-    from bridge import registry
     from bridge.adapter import SignalConfig
     from bridge.site.fields import described, fields, nested
 
-    adapter: type[Adapter] = registry.load(registry.ADAPTERS, name)
-    entry = next(entry for entry in registry.entries(registry.ADAPTERS) if entry.name == name)
-    row = describe(entry)
+    adapter = _loaded(name)
+    row = describe(_entry(name))
     parts: list[tuple[str, type[Struct]]] = [("options", adapter.options_type)]
     if adapter.signal_type is not None:
         parts.append(("signals", adapter.signal_type))
@@ -127,6 +125,29 @@ def _one(name: str, form: str) -> int:
     if adapter.signal_type is None:
         print("\nIt takes no signals: it finds by itself what there is.")
     return 0
+
+
+def _loaded(name: str) -> type[Adapter]:
+    """The adapter that a name or a path stands for. Raises `UsageError` where that is no adapter."""
+    from bridge import registry
+    from bridge.adapter import Adapter
+    from bridge.errors import UsageError
+
+    found = registry.load(registry.ADAPTERS, name)
+    if not (isinstance(found, type) and issubclass(found, Adapter)):
+        raise UsageError(
+            f"{name!r} is no adapter: it is no subclass of bridge.adapter.Adapter",
+            hint="name the class itself, as in my_plc:MyAdapter",
+        )
+    return found
+
+
+def _entry(name: str) -> Entry:
+    """Where an adapter comes from: a distribution, or a module of one's own that is named by its path."""
+    from bridge import registry
+
+    own = registry.Entry(name, name, name.partition(":")[0] + ".py", "")
+    return next((entry for entry in registry.entries(registry.ADAPTERS) if entry.name == name), own)
 
 
 def _plain(field: Any) -> dict[str, object]:

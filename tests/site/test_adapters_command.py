@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,62 @@ def test_an_unknown_adapter_is_told_with_what_was_meant(capsys: pytest.CaptureFi
     err = capsys.readouterr().err
     assert "no adapter is named 'prob'" in err
     assert "did you mean 'probe'?" in err
+
+
+OWN = '''
+from bridge.adapter import Adapter, Options, SignalConfig
+
+
+class PlcSignal(SignalConfig, frozen=True, kw_only=True):
+    register: int
+
+
+class MyAdapter(Adapter):
+    """My PLC, over a wire of its own."""
+
+    options_type = Options
+    signal_type = PlcSignal
+
+    def run(self, port):
+        port.stopping.wait()
+
+
+NO_ADAPTER = 3
+'''
+
+
+@pytest.fixture
+def my_plc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of one's own on Python's path; its name."""
+    (tmp_path / "my_own_plc.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_own_plc", raising=False)
+    return "my_own_plc"
+
+
+def test_an_adapter_by_its_path_is_shown_as_one_that_is_installed(
+    my_plc: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["adapters", f"{my_plc}:MyAdapter"]) == 0
+    out = capsys.readouterr().out
+    assert "My PLC, over a wire of its own" in out
+    assert "from my_own_plc.py" in out
+    assert any(line.split()[:2] == ["register", "required"] for line in out.splitlines())
+    assert main(["adapters", f"{my_plc}:MyAdapter", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "my_own_plc:MyAdapter"
+
+
+@pytest.mark.parametrize(
+    ("path", "words", "code"),
+    [
+        ("my_own_plc:NO_ADAPTER", "is no adapter", 2),
+        ("my_own_plc:Gone", "has no attribute 'Gone'", 5),
+        ("not_there_at_all:X", "PYTHONPATH", 5),
+        (":", "module:Class", 5),
+    ],
+)
+def test_a_path_that_leads_to_no_adapter_is_told(
+    my_plc: str, path: str, words: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["adapters", path]) == code
+    assert words in capsys.readouterr().err

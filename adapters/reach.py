@@ -18,6 +18,11 @@ def reason(error: NotConnectedError) -> str:
     return f"{error.what}. Next: {error.hint}" if error.hint else error.what
 
 
+def _article(noun: str) -> str:
+    """`a` or `an`, by how it is spoken: `MQTT` begins with a vowel too."""
+    return "an" if noun[:1] in "AEIOUaeiou" or noun.startswith("MQTT") else "a"
+
+
 def unreachable(
     error: BaseException, *, host: str, port: int, what: str, key: str, where: str = ""
 ) -> NotConnectedError:
@@ -63,7 +68,7 @@ def unreachable(
         return NotConnectedError(
             f"the connection to the {what} at {peer} was closed",
             where=where,
-            hint=f"check that a {what} runs there and still has a connection to spare; dari keeps trying",
+            hint=f"check that {_article(what)} {what} runs there and still has a connection to spare; dari keeps trying",
         )
     return NotConnectedError(
         f"the {what} at {peer} can not be used: {type(error).__name__}: {error}",

@@ -104,7 +104,7 @@ class Demo:
                 if not self._ros:
                     _say(f"the testbed robot's leg runs without DDS: {self._why_no_ros}")
                 _say(
-                    f"recording twin, testbed and field for {self._seconds:g} s; Ctrl-C stops it and closes the log ..."
+                    f"recording twin, testbed and field for about {self._seconds:g} s; Ctrl-C stops it and closes the log ..."
                 )
                 outcome = self._record(site, stopping)
             finally:

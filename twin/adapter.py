@@ -16,7 +16,7 @@ from twin.cell import Cell, cell_path, load_cell
 from twin.channels import DESCRIPTION, STRING, channel_specs
 from twin.codec import Encoder, encode_text
 from twin.engine import make_engine
-from twin.episode import run_episodes
+from twin.episode import Outcome, run_episodes
 from twin.faults import FaultOptions
 from twin.output import Draft
 from twin.samples import Sample
@@ -95,6 +95,13 @@ class PortOutput:
         return self._port.stopping.is_set()
 
 
+def told(number: int, outcome: Outcome) -> str:
+    """One line for people on an episode that has ended: what came of it, what was injected, what the detectors found."""
+    injected = f"{outcome.injected} injected" if outcome.injected is not None else "nothing injected"
+    observed = f"observed {', '.join(outcome.observed)}" if outcome.observed else "no failure observed"
+    return f"episode {number}: {outcome.reason.replace('_', ' ')}; {injected}, {observed}"
+
+
 class TwinAdapter(Adapter):
     """A simulated cell that makes the same task events over the same channels as a real one."""
 
@@ -130,10 +137,7 @@ class TwinAdapter(Adapter):
                 outcome = next(runs, None)
                 if outcome is None:
                     break
-                observed = ", ".join(outcome.observed) or "nothing"
-                port.log(
-                    "info", f"episode {number}: {outcome.reason}; injected {outcome.injected}; observed {observed}"
-                )
+                port.log("info", told(number, outcome))
         finally:
             engine.close()
 

@@ -11,7 +11,13 @@ SEED = 1
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="S", help=f"how long (default {SECONDS:.0f})")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=SECONDS,
+        metavar="S",
+        help=f"record for about S seconds (default {SECONDS:.0f})",
+    )
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"what the twin draws (default {SEED})")
     parser.add_argument("--out", default="demo", metavar="DIR", help="where the log goes (default: demo)")
     parser.add_argument(

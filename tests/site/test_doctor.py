@@ -228,6 +228,7 @@ def test_extras_are_read_from_the_metadata_of_dari(monkeypatch: pytest.MonkeyPat
         "numpy>=1.26",
         'asyncua>=1.1; extra == "field"',
         "nothing-of-this-name>=3; (python_version < '3.12') and extra == 'twin'",
+        "nothing-of-this-name>=3; extra == 'twin-compile'",
         "other ; extra == \"ros\" and sys_platform == 'linux'",
         'dari[field]; extra == "demo"',
         'pytest>=8; extra == "dev"',
@@ -236,12 +237,22 @@ def test_extras_are_read_from_the_metadata_of_dari(monkeypatch: pytest.MonkeyPat
     assert installed.extras() == {
         "field": [("asyncua", ">=1.1", "")],
         "twin": [("nothing-of-this-name", ">=3", "(python_version < '3.12')")],
+        "twin-compile": [("nothing-of-this-name", ">=3", "")],
         "ros": [("other", "", "sys_platform == 'linux'")],
     }
     found = {finding.name: finding for finding in installed.look()}
     assert found["twin"].state == "warn"
     assert "python_version < '3.12'" in found["twin"].text
     assert "dari[twin]" in found["twin"].next
+    assert "it is compiled" in found["twin"].next and "dari[twin-compile]" in found["twin"].next
+    assert "twin-compile" not in found, "a way to an extra is none that one has or lacks"
+    assert "compiled" not in found["ros"].next
+
+
+def test_an_adapter_that_is_here_says_what_it_is_for() -> None:
+    found = {finding.name: finding for finding in installed.adapters(set())}
+    assert "zmq installed" in found["standin"].text
+    assert "the demo's testbed robot where there is no ROS 2" in found["standin"].text
 
 
 def test_nothing_heavy_is_imported_to_show_the_help() -> None:

@@ -14,6 +14,8 @@ from bridge.commands.machine.finding import Finding, State
 _REQUIREMENT = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*([^;]*?)\s*(?:;\s*(.*))?$")
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 _FOR_WORK_ON_DARI = ("dev",)
+_COMPILED = "-compile"
+"""Ends the extra that compiles what another extra has as a wheel: no extra that a user has or lacks, but a way to one."""
 
 
 def look() -> Iterator[Finding]:
@@ -22,8 +24,10 @@ def look() -> Iterator[Finding]:
     place = f"{version} ({sys.executable}), {platform.platform(terse=True)}, {platform.machine()}"
     yield Finding("python", "Python", "ok", place)
     yield Finding("python", "dari", "ok", f"{bridge.__version__} ({bridge.__path__[0]})")
-    for extra, requirements in extras().items():
-        yield _extra(extra, requirements)
+    known = extras()
+    for extra, requirements in known.items():
+        if not extra.endswith(_COMPILED):
+            yield _extra(extra, requirements, extra + _COMPILED in known)
 
 
 def extras() -> dict[str, list[tuple[str, str, str]]]:
@@ -44,8 +48,9 @@ def extras() -> dict[str, list[tuple[str, str, str]]]:
     return found
 
 
-def _extra(extra: str, requirements: list[tuple[str, str, str]]) -> Finding:
-    """One extra: which of its packages are here. What a condition leaves out on this machine may be missing for good."""
+def _extra(extra: str, requirements: list[tuple[str, str, str]], compiled: bool) -> Finding:
+    """One extra: which of its packages are here. What a condition leaves out on this machine may be missing for good, unless
+    it can be `compiled`."""
     here, absent, conditions = [], [], set()
     for name, _, condition in requirements:
         try:
@@ -58,9 +63,10 @@ def _extra(extra: str, requirements: list[tuple[str, str, str]]) -> Finding:
         return Finding("extras", extra, "ok", ", ".join(here))
     only = f" (they are for {' or '.join(sorted(conditions))} only)" if conditions else ""
     text = f"{', '.join(absent)} not installed{only}" + (f"; here: {', '.join(here)}" if here else "")
-    return Finding(
-        "extras", extra, "warn", text, f"if you want it: pip install 'dari[{extra}]' (from a clone: make setup)"
-    )
+    advice = f"if you want it: pip install 'dari[{extra}]' (from a clone: make setup)"
+    if compiled and conditions:
+        advice += f"; elsewhere it is compiled, which takes minutes: pip install 'dari[{extra}{_COMPILED}]'"
+    return Finding("extras", extra, "warn", text, advice)
 
 
 def adapters(asked: set[str]) -> Iterator[Finding]:
@@ -80,4 +86,6 @@ def adapters(asked: set[str]) -> Iterator[Finding]:
             yield Finding("adapters", name, state, error.what, error.hint, wanted, error.exit_code)
             continue
         needs = ", ".join(need.module for need in adapter.requirements)
-        yield Finding("adapters", name, "ok", f"{needs} installed" if needs else "needs nothing more", asked=wanted)
+        text = f"{needs} installed" if needs else "needs nothing more"
+        what = f"; {adapter.summary}" if adapter.summary else ""
+        yield Finding("adapters", name, "ok", text + what, asked=wanted)

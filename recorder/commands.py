@@ -9,7 +9,7 @@ from bridge.errors import UsageError
 
 _SPACES = ("twin", "testbed", "field")
 _KINDS = ("run", "episode", "task", "decision", "failure", "correction", "measure", "health", "annotation")
-_LOG_HELP = "an .mcap file, or a folder that holds one"
+_LOG_HELP = "an .mcap file, or a folder that holds one, itself or in its `logs`"
 
 
 def _log_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,13 +1,21 @@
-"""From what a person named to the MCAP file that is meant: a file, or a folder that holds one; else a clear error."""
+"""From what a person named to the MCAP file that is meant: a file, or a folder that holds one, itself or in its `logs`; else
+a clear error."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import yaml
 
 from bridge.errors import LogError
 from recorder.layout import MAGIC
+
+LOGS = "logs"
+"""The folder that a run's recorder makes where it is not told another: looked into where the folder above holds no log."""
+
+_DEPTH, _MOST_FOLDERS = 3, 2_000
+"""How far below a folder logs are looked for, for a hint: it must not take long in somebody's home."""
 
 _OTHERS = (
     (
@@ -77,9 +85,11 @@ def _in_directory(path: Path) -> Path:
     found = sorted(path.glob("*.mcap"))
     if len(found) == 1:
         return found[0]
-    if not found:
-        raise LogError("there is no .mcap file in this folder", where=str(path), hint=_nearby(path / "x.mcap"))
-    raise _several(path, found)
+    if found:
+        raise _several(path, found)
+    if (path / LOGS).is_dir() and any((path / LOGS).glob("*.mcap")):
+        return _in_directory(path / LOGS)
+    raise LogError("there is no .mcap file in this folder", where=str(path), hint=_nearby(path / "x.mcap"))
 
 
 def _by_metadata(path: Path, listed: Path) -> Path:
@@ -105,7 +115,7 @@ def _by_metadata(path: Path, listed: Path) -> Path:
 
 
 def _several(path: Path, found: list[Path]) -> LogError:
-    newest = max(found, key=lambda p: p.stat().st_mtime)
+    newest = max(found, key=_written)
     names = ", ".join(p.name for p in found[:5]) + (" ..." if len(found) > 5 else "")
     return LogError(
         f"this folder holds {len(found)} logs: {names}", where=str(path), hint=f"name one; the newest is {newest}"
@@ -113,11 +123,39 @@ def _several(path: Path, found: list[Path]) -> LogError:
 
 
 def _nearby(path: Path) -> str:
+    """What to name instead of `path`: the newest log beside it, or the folders below that hold some."""
     parent = path.parent
     try:
-        logs = sorted(parent.glob("*.mcap"), key=lambda p: p.stat().st_mtime) if parent.is_dir() else []
+        logs = sorted(parent.glob("*.mcap"), key=_written) if parent.is_dir() else []
+        below = _below(parent) if parent.is_dir() and not logs else []
     except OSError:
-        logs = []
+        logs, below = [], []
     if logs:
         return f"the newest log in {parent} is {logs[-1].name}"
+    if below:
+        shown = ", ".join(str(folder) for folder in below[:4]) + (" ..." if len(below) > 4 else "")
+        return f"there are logs in {shown}" + (", the newest first" if len(below) > 1 else "")
     return "`dari run SITE` and `dari demo` write logs, and print where"
+
+
+def _below(folder: Path) -> list[Path]:
+    """The folders below that hold logs, the one with the newest log first."""
+    found: dict[Path, float] = {}
+    for number, (place, folders, files) in enumerate(os.walk(folder)):
+        here = Path(place)
+        logs = [here / name for name in files if name.endswith(".mcap")]
+        if logs:
+            found[here] = max(map(_written, logs))
+        deep = len(here.relative_to(folder).parts) >= _DEPTH
+        folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))
+        if number >= _MOST_FOLDERS:
+            break
+    return sorted(found, key=lambda place: -found[place])
+
+
+def _written(path: Path) -> float:
+    """When a file was last written; one that is gone meanwhile is the oldest."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

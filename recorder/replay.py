@@ -66,7 +66,11 @@ class Selection:
 
 @dataclass
 class ReplayReport:
-    """What was played: messages by topic, what was left out and why, and how well the pace was kept (ns)."""
+    """What was played: messages by topic, what was left out and why, and how well the pace was kept (ns).
+
+    `chosen` counts the channels that the selection let through, `taken` those of them that the player takes; `length_ns` is
+    the log's.
+    """
 
     played: Counter[str] = field(default_factory=Counter)
     left_out: dict[str, list[str]] = field(default_factory=dict)
@@ -76,6 +80,9 @@ class ReplayReport:
     latest_ns: int = 0
     elapsed_s: float = 0.0
     stopped: bool = False
+    chosen: int = 0
+    taken: int = 0
+    length_ns: int = 0
 
     @property
     def messages(self) -> int:
@@ -117,11 +124,15 @@ def replay(
         else:
             chosen.append(channel)
     window = selection.window(log)
+    whole = log.time_range
+    report.length_ns = whole[1] - whole[0] if whole is not None else 0
+    report.chosen = len(chosen)
     player.site_text, player.site_path = site_of(log)
     report.cannot = player.open([_played_channel(c) for c in chosen], dict(options or {}))
     taken = player.taken
     if taken is not None:
         chosen = [c for c in chosen if c.id in taken]
+    report.taken = len(chosen)
     begun = time.monotonic_ns()
     try:
         if window is not None:

@@ -71,6 +71,19 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{value:.6g} {unit}".rstrip() if unit != "1" else f"{value:.6g}"
 
 
+def folded(topics: Iterable[str], most: int = 3, parts: int = 6) -> str:
+    """Topics in one line: more than `most` of one folder become `10 of /dari/clock/*`, what comes after `parts` of them a
+    number."""
+    folders: dict[str, list[str]] = {}
+    for topic in sorted(set(topics)):
+        folders.setdefault(topic.rpartition("/")[0], []).append(topic)
+    told: list[tuple[str, int]] = []
+    for folder, inside in folders.items():
+        told += [(t, 1) for t in inside] if len(inside) <= most else [(f"{len(inside)} of {folder}/*", len(inside))]
+    more = sum(count for _, count in told[parts:])
+    return ", ".join(text for text, _ in told[:parts]) + (f" and {more} more" if more else "")
+
+
 class ShortIds:
     """Prefixes of ids, as short as they are unique in a log, eight digits at least."""
 

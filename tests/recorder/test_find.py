@@ -39,7 +39,7 @@ def test_folders_below_that_hold_logs_are_named_newest_first(tmp_path: Path) -> 
     log(tmp_path / "replayed" / "logs" / "b.mcap")
     log(tmp_path / ".hidden" / "c.mcap")
     log(tmp_path / "far" / "too" / "deep" / "down" / "d.mcap")
-    with pytest.raises(LogError, match="no .mcap file in this folder") as caught:
+    with pytest.raises(LogError, match=r"no \.mcap file in this folder") as caught:
         find_log(tmp_path)
     assert caught.value.hint == (
         f"there are logs in {tmp_path / 'replayed' / 'logs'}, {tmp_path / 'demo' / 'logs'}, the newest first"

@@ -14,11 +14,12 @@ from recorder_rig import MONOTONIC, MS, SITE_TEXT, Rig, Told, joint_states
 
 import recorder.commands
 from bridge import registry
-from bridge.errors import NotConnectedError, UsageError
+from bridge.errors import DariError, NotConnectedError, UsageError
 from bridge.player import PlayedChannel, PlayedMessage, Player
 from bridge.schema import Space, codec
 from recorder.reader import open_log
-from recorder.replay import Selection, replay
+from recorder.replay import ReplayReport, Selection, replay
+from recorder.show.replay import lines
 
 
 class KeepingPlayer(Player):
@@ -220,7 +221,7 @@ def test_sigint_stops_it_cleanly(short: Path, capsys: pytest.CaptureFixture[str]
 def test_dari_s_own_topics_do_not_go_to_ros2(written: tuple[Path, Told], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(written[0], "--to", "ros2", "--rate", "max") == 0
     assert not [c.topic for c in KeepingPlayer.last.channels if c.topic.startswith("/dari/")]
-    assert "left out (dari's own): /dari/" in capsys.readouterr().out
+    assert "left out (dari's own): 4 of /dari/clock/*, /dari/events, /dari/log" in capsys.readouterr().out
 
 
 def test_a_player_that_fails_is_closed(short: Path) -> None:
@@ -244,4 +245,38 @@ def test_wrong_use(short: Path) -> None:
     for wrong in (("--rate", "0"), ("--rate", "-1"), ("--rate", "nan"), ("--start", "-1"), ("--duration", "inf")):
         with pytest.raises(SystemExit):
             run(short, "--to", "keeping", *wrong)
-    assert run(short, "--to", "keeping", "--include", "/nothing", "--rate", "max") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "hint", "code"),
+    [
+        (("--include", "/nothing"), "no topic of the log is chosen", "--include", 2),
+        (("--start", "1e6"), "no message in that part of the log, which is ", "--start", 2),
+        (("--include", "/twin/*", "--set", "refuse=/twin/arm/joint_states"), "can play none", "--to hub", 1),
+    ],
+)
+def test_where_nothing_is_played_it_says_what_to_do(
+    short: Path, arguments: tuple[str, ...], what: str, hint: str, code: int
+) -> None:
+    with pytest.raises(DariError, match=what) as caught:
+        run(short, "--to", "keeping", "--rate", "max", *arguments)
+    assert hint in caught.value.hint
+    assert caught.value.where == str(short)
+    assert caught.value.exit_code == code
+    assert KeepingPlayer.last.closed
+
+
+def test_what_is_said_alike_of_many_topics_is_one_line() -> None:
+    report = ReplayReport(closing="log: /new/one.mcap")
+    report.cannot = [f"/dari/clock/{n}: made anew" for n in range(10)] + ["/dari/log: made anew", "/x: another reason"]
+    report.cannot += [f"/field/cell/{n} (acme/msg/{n}) is not played: acme is not here" for n in "ab"]
+    report.left_out = {"excluded": [f"/twin/arm/{n}" for n in range(4)], "other": [f"/a/{n}/b" for n in range(9)]}
+    assert lines(report, "hub")[1:] == [
+        "  10 of /dari/clock/*, /dari/log: made anew",
+        "  /x: another reason",
+        "  /field/cell/a, /field/cell/b are not played: acme is not here",
+        "  left out (excluded): 4 of /twin/arm/*",
+        "  left out (other): /a/0/b, /a/1/b, /a/2/b, /a/3/b, /a/4/b, /a/5/b and 3 more",
+        "log: /new/one.mcap",
+        "next: dari events /new/one.mcap",
+    ]

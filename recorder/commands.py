@@ -76,7 +76,7 @@ def _why(args: argparse.Namespace) -> int:
 
 def _summary_arguments(parser: argparse.ArgumentParser) -> None:
     _log_argument(parser)
-    _format(parser, "table", "json")
+    _format(parser, "table", "json", "jsonl")
 
 
 def _summary(args: argparse.Namespace) -> int:

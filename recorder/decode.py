@@ -11,6 +11,7 @@ import numpy as np
 from mcap.records import Schema
 
 from bridge.errors import LogError
+from bridge.schema.interfaces import NULL_I64, NULL_U64
 
 
 @functools.lru_cache(maxsize=256)
@@ -65,26 +66,37 @@ class Decoder:
             ) from error
 
 
-def plain(value: Any) -> Any:
+OWN_TYPES = "dari_msgs/"
+_NULLS = frozenset({NULL_I64, NULL_U64})
+
+
+def plain(value: Any, type_name: str = "") -> Any:
     """A decoded message as dictionaries, lists and numbers, fit for JSON.
 
-    Bytes arrays of more than 64 become their length: an image is not for reading. NaN and infinities become null.
+    Bytes arrays of more than 64 become their length: an image is not for reading. NaN and infinities become null, and so
+    do the whole numbers that stand for null in dari's own types (`type_name`), and in no one else's.
     """
+    own = type_name.startswith(OWN_TYPES)
+    return _plain(value, _NULLS if own else frozenset())
+
+
+def _plain(value: Any, nulls: frozenset[int]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if not f.name.startswith("__")}
+        fields = [f.name for f in dataclasses.fields(value) if not f.name.startswith("__")]
+        return {name: _plain(getattr(value, name), nulls) for name in fields}
     if isinstance(value, np.ndarray):
         if value.dtype == np.uint8 and value.size > 64:
             return f"<{value.size} bytes>"
-        return [plain(item) for item in value.tolist()]
+        return [_plain(item, nulls) for item in value.tolist()]
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [_plain(item, nulls) for item in value]
     if isinstance(value, (bytes, bytearray)):
         return value.hex() if len(value) <= 64 else f"<{len(value)} bytes>"
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return None if isinstance(value, int) and value in nulls else value
 
 
 def numbers(value: Any, path: str = "") -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from bridge.errors import UsageError
@@ -46,7 +46,8 @@ class CorrectionTold:
 class Story:
     """Everything in a log that belongs to one failure, in order of time.
 
-    `decision_by` says how the decision was found: `link`, `attempt`, `task`, `job` or `source`.
+    `decision_by` says how the decision was found: `link`, `attempt`, `task`, `job` or `source`. `history` is the task's states
+    and what was measured of it.
     """
 
     failure: TaskEvent
@@ -59,7 +60,6 @@ class Story:
     same: list[TaskEvent]
     notes: list[TaskEvent]
     history: list[TaskEvent]
-    measures: list[TaskEvent] = field(default_factory=list)
 
 
 class Events:
@@ -131,7 +131,7 @@ def tell(log: Log, events: Events, failure: TaskEvent, body: Failure) -> Story:
         for e in events.all
         if isinstance(e.body, Correction) and e.body.corrects == failure.id and e.body.completes is None
     ]
-    history = [e for e in events.of_task(failure.task_id) if isinstance(e.body, Task)]
+    history = [e for e in events.of_task(failure.task_id) if isinstance(e.body, (Task, Measure))]
     return Story(
         failure=failure,
         body=body,
@@ -145,7 +145,6 @@ def tell(log: Log, events: Events, failure: TaskEvent, body: Failure) -> Story:
             e for e in events.all if isinstance(e.body, Annotation) and e.body.about in (failure.id, failure.task_id)
         ],
         history=history,
-        measures=[e for e in events.of_task(failure.task_id) if isinstance(e.body, Measure)],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
@@ -69,6 +70,27 @@ def number(value: float | None, unit: str = "") -> str:
     if value is None:
         return "-"
     return f"{value:.6g} {unit}".rstrip() if unit != "1" else f"{value:.6g}"
+
+
+def later(ns: int) -> str:
+    """How long after something: `130 ms later`, `at once`, `2 ms earlier`."""
+    if ns == 0:
+        return "at once"
+    return f"{span(ns)} later" if ns > 0 else f"{span(-ns)} earlier"
+
+
+def setting(value: object, absent: str) -> str:
+    """A value of a parameter as people write it; `absent` where there is none."""
+    if value is None:
+        return absent
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def change(path: str, before: object, after: object) -> str:
+    """What a correction changes: `grasp.force_n: 5.0 -> 20.0`; a value that it only takes back leaves any other."""
+    return f"{path}: {setting(before, 'none')} -> {setting(after, 'any other')}"
 
 
 def folded(topics: Iterable[str], most: int = 3, parts: int = 6) -> str:

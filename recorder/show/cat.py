@@ -53,7 +53,7 @@ def _line(log: Log, message: LogMessage, raw: bool) -> dict[str, object]:
     if raw:
         return line | {"data": message.data.hex()}
     try:
-        return line | {"message": plain(log.decode(message))}
+        return line | {"message": plain(log.decode(message), message.channel.type_name)}
     except LogError as error:
         return line | {"error": error.what}
 

@@ -23,7 +23,7 @@ from bridge.schema import (
 from recorder.reader import open_log
 from recorder.story import Events
 from recorder.terminal import Column, ProgressLine, table
-from recorder.wording import ShortIds, clock, number, span
+from recorder.wording import ShortIds, change, clock, number, span
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ def _what(event: TaskEvent, short: ShortIds) -> str:
     if isinstance(body, Correction):
         if body.completes is not None:
             return f"{body.strategy.value} of {short(body.corrects)}: {body.result or 'no result'}"
-        changes = ", ".join(f"{c.path} {c.before} -> {c.after}" for c in body.changes)
-        return f"{body.strategy.value} of {short(body.corrects)}{': ' + changes if changes else ''}"
+        changes = ", ".join(change(c.path, c.before, c.after) for c in body.changes)
+        return f"{body.strategy.value} of {short(body.corrects)}{', ' + changes if changes else ''}"
     if isinstance(body, Measure):
         passed = {True: ", passed", False: ", not passed", None: ""}[body.passed]
         return f"{body.name} = {number(body.value, body.unit)}{passed}"

@@ -28,7 +28,7 @@ def load(path: str) -> Summary:
 def show(path: str, form: str) -> int:
     """Print the summary of a log."""
     summary = load(path)
-    if form == "json":
+    if form != "table":
         print(msgspec.json.encode(summary).decode())
         return 0
     out = sys.stdout

@@ -13,7 +13,7 @@ from recorder.reader import Log, open_log
 from recorder.show.events import what
 from recorder.story import CorrectionTold, Events, EvidenceRead, Story, tell
 from recorder.terminal import Column, Paint, ProgressLine, table
-from recorder.wording import ShortIds, clock, moment, number, span
+from recorder.wording import ShortIds, change, clock, later, moment, number, span
 
 _FOUND_BY = {
     "link": "which the failure names as its cause",
@@ -100,7 +100,6 @@ def page(story: Story, short: ShortIds) -> list[str]:
     if story.history:
         lines += ["", paint("the task's history", "bold")]
         lines += [f"  {clock(e.time.aligned_ns)}  attempt {e.attempt}  {what(e, short)}" for e in story.history]
-        lines += [f"  {clock(e.time.aligned_ns)}  attempt {e.attempt}  {what(e, short)}" for e in story.measures]
     return lines
 
 
@@ -112,7 +111,8 @@ def _times(event: TaskEvent, body: Failure) -> list[str]:
         return ["  onset     not known", *lines]
     t0, t1 = body.onset.t0_ns, body.onset.t1_ns
     length = f", over {span(t1 - t0)}" if t1 is not None and t1 > t0 else ""
-    return [f"  onset     {moment(t0)}{length}", f"{lines[0]}; {span(found - t0)} after the onset"]
+    delay = f"{span(found - t0)} after the onset" if found > t0 else "at its onset"
+    return [f"  onset     {moment(t0)}{length}", f"{lines[0]}; {delay}"]
 
 
 def _cause(story: Story, short: ShortIds) -> list[str]:
@@ -197,12 +197,10 @@ def _corrections(found: list[CorrectionTold], failure: TaskEvent, short: ShortId
         event, body = told.begun, told.begun.body
         if not isinstance(body, Correction):
             continue
-        after = span(event.time.aligned_ns - failure.time.aligned_ns)
+        after = later(event.time.aligned_ns - failure.time.aligned_ns)
         actor = f"{body.actor.kind.value} {body.actor.name}"
-        lines.append(
-            f"  {clock(event.time.aligned_ns)}  {body.strategy.value}, by {actor}, {after} later  {short(event.id)}"
-        )
-        lines += [f"    {change.path}: {change.before} -> {change.after}" for change in body.changes]
+        lines.append(f"  {clock(event.time.aligned_ns)}  {body.strategy.value}, by {actor}, {after}  {short(event.id)}")
+        lines += [f"    {change(c.path, c.before, c.after)}" for c in body.changes]
         lines.append(f"    {_result(told, short, paint)}")
     return lines
 
@@ -212,9 +210,10 @@ def _result(told: CorrectionTold, short: ShortIds, paint: Paint) -> str:
         return paint("result    not in the log", "yellow")
     body = told.completed.body
     result = body.result.value if body.result else "not told"
-    took = span(told.completed.time.aligned_ns - told.begun.time.aligned_ns)
+    took = told.completed.time.aligned_ns - told.begun.time.aligned_ns
+    when = f"after {span(took)}" if took > 0 else "at once"
     verified = f", verified by task {short(body.verified_by)}" if body.verified_by else ""
-    return paint(f"result    {result} after {took}{verified}", "green" if result == "repaired" else "yellow")
+    return paint(f"result    {result} {when}{verified}", "green" if result == "repaired" else "yellow")
 
 
 def as_json(story: Story) -> dict[str, Any]:

@@ -8,14 +8,29 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from recorder_rig import MONOTONIC, Rig, Told, failed_grasp
+from recorder_rig import BASE, MONOTONIC, MS, PLANNER, Rig, Told, failed_grasp, poll, press_signals
 
 import recorder.commands
 from bridge.errors import LogError, UsageError
-from bridge.schema import codec
+from bridge.schema import (
+    Body,
+    Change,
+    Correction,
+    Failure,
+    FailureCode,
+    Measure,
+    Space,
+    State,
+    Strategy,
+    Task,
+    codec,
+)
+from recorder.decode import plain
 from recorder.terminal import Column, ProgressLine, clip, table, wants_colour
 from recorder.wording import offset, size, span
 
@@ -211,6 +226,70 @@ def test_an_ambiguous_id_names_them_all(dari: Dari, tmp_path: Path) -> None:
         {"strategy": "reparameterise", "count": 40, "repaired": 40, "partial": 0, "none": 0, "open": 0}
     ]
     assert "low friction was injected (40 times)" in dari("summary", path)
+
+
+def test_why_writes_what_is_not_there_in_words_and_the_history_in_order(dari: Dari, tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    port = rig.port("twin")
+    task = port.task_key("avoid", 1)
+
+    def say(ms: int, body: Body) -> UUID:
+        at = MONOTONIC + ms * MS
+        return port.event(body, task_id=task, source_ns=at + BASE, arrival=at + MS)
+
+    say(0, Task(verb="avoid", state=State.RUNNING))
+    say(5, Measure(name="clearance", value=0.03, unit="m", passed=False))
+    failure = say(10, Failure(code=FailureCode.UNKNOWN, detected_by="bumper"))
+    changes = (
+        Change(path="way", before="outer", after=None),
+        Change(path="home.rise", before=False, after=True),
+        Change(path="part.camera", before=None, after="wrist"),
+    )
+    say(10, Correction(corrects=failure, actor=PLANNER, strategy=Strategy.REPLAN, changes=changes))
+    say(12, Task(verb="avoid", state=State.FAILED))
+    path = rig.close()
+    text = dari("why", path, failure.hex)
+    assert "None" not in text
+    for words in ("way: outer -> any other", "home.rise: no -> yes", "part.camera: none -> wrist"):
+        assert f"    {words}\n" in text
+    assert "by planner grasp_planner, at once" in text
+    history = text.partition("the task's history")[2].splitlines()[1:]
+    assert [line.split()[3:5] for line in history] == [["avoid", "RUNNING"], ["clearance", "="], ["avoid", "FAILED"]]
+    assert "None" not in dari("events", path)
+    assert "way: outer -> any other" in dari("events", path)
+
+
+def test_cat_writes_null_for_what_is_null_in_our_types_only(dari: Dari, tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    press = rig.port("press", Space.FIELD, asset="press-1", signals=press_signals())
+    poll(press, MONOTONIC, 3)
+    path = rig.close()
+    (one,) = (json.loads(line)["message"] for line in dari("cat", path, "*/temperature").splitlines())
+    assert one["server_ns"] is None and one["source_ns"] > 0 and one["value"] == 183.0
+    (table_,) = (json.loads(line)["message"] for line in dari("cat", path, "*/signals").splitlines())
+    assert table_["server_ns"] == [None] * 3
+    text = dari("cat", path)
+    assert str(-(2**63)) not in text and str(2**64 - 1) not in text and "NaN" not in text
+
+
+@dataclass
+class Foreign:
+    """As the decoder would make it of a message with one int64."""
+
+    data: int
+
+
+def test_the_least_number_of_a_foreign_type_stays_a_number() -> None:
+    assert plain(Foreign(-(2**63)), "std_msgs/msg/Int64") == {"data": -(2**63)}
+    assert plain(Foreign(-(2**63)), "dari_msgs/msg/Signal") == {"data": None}
+    assert plain(Foreign(0), "dari_msgs/msg/Signal") == {"data": 0}
+
+
+def test_the_summary_in_either_json(dari: Dari, written: tuple[Path, Told]) -> None:
+    as_lines = dari("summary", written[0], "--format", "jsonl")
+    assert as_lines == dari("summary", written[0], "--format", "json")
+    assert json.loads(as_lines)["site"] == "testcell"
+    assert as_lines.count("\n") == 1
 
 
 def test_cat_decodes(dari: Dari, written: tuple[Path, Told]) -> None:

@@ -22,13 +22,14 @@ def _format(parser: argparse.ArgumentParser, *choices: str) -> None:
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     _log_argument(parser)
+    parser.add_argument("--all", action="store_true", help="every topic by itself, dari's own clock records too")
     _format(parser, "table", "jsonl")
 
 
 def _info(args: argparse.Namespace) -> int:
     from recorder.show.info import show
 
-    return show(args.log, args.format)
+    return show(args.log, args.format, args.all)
 
 
 def _events_arguments(parser: argparse.ArgumentParser) -> None:

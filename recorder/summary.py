@@ -48,7 +48,8 @@ class CorrectionCount(msgspec.Struct, frozen=True, kw_only=True):
 
 class SpaceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One space: `tasks` counts distinct tasks (a job with sub-tasks is one of `jobs` and not of `tasks`), `attempts` distinct
-    (task, attempt); `outcomes` the state in which each task's last attempt was left."""
+    (task, attempt); `outcomes` the state in which each task's last attempt was left; `jobs_open` the jobs that had not ended
+    when the log did."""
 
     events: int
     jobs: int
@@ -60,6 +61,17 @@ class SpaceSummary(msgspec.Struct, frozen=True, kw_only=True):
     failures: list[FailureCount]
     corrections: list[CorrectionCount]
     inferred: int
+    jobs_open: int = 0
+
+    @property
+    def tasks_open(self) -> int:
+        """Tasks that had not ended when the log did."""
+        return sum(count for state, count in self.outcomes.items() if state not in TERMINAL)
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything but the run's own events."""
+        return bool(self.jobs or self.tasks or self.decisions or self.measures or self.failures or self.corrections)
 
     @property
     def failure_count(self) -> int:
@@ -179,6 +191,7 @@ def _space(events: list[TaskEvent], results: dict[UUID, Result | None], correcte
         failures=_failures(events, corrected),
         corrections=_corrections(events, results),
         inferred=sum(event.origin.value == "inferred" for event in events),
+        jobs_open=sum(last[job][1] not in TERMINAL for job in jobs),
     )
 
 

@@ -53,11 +53,15 @@ def clip(text: str, width: int) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its head, whether numbers align right, and the least width that it may be squeezed to."""
+    """A column of a table: its head, whether numbers align right, and the least width that it may be squeezed to.
+
+    Where a terminal is too narrow even then, columns that are `spare` are left out, those with the highest number first.
+    """
 
     head: str
     right: bool = False
     least: int = 0
+    spare: int = 0
 
 
 def table(
@@ -67,20 +71,35 @@ def table(
     styles: Sequence[str] = (),
     indent: str = "",
 ) -> list[str]:
-    """The lines of a table. On a terminal the columns with `least` are squeezed until it fits; in a file nothing is cut.
+    """The lines of a table. On a terminal columns are squeezed or left out until it fits; in a file nothing is cut.
 
     `styles` colours whole rows, one style name (or an empty string) for each.
     """
     paint = Paint(stream)
     widths = [max([cells(c.head), *(cells(row[i]) for row in rows)]) for i, c in enumerate(columns)]
     if stream.isatty():
-        room = shutil.get_terminal_size().columns - len(indent) - 2 * (len(columns) - 1)
-        _squeeze(widths, columns, room)
+        room = shutil.get_terminal_size().columns - len(indent)
+        kept = _kept(widths, columns, room)
+        columns, widths = [columns[i] for i in kept], [widths[i] for i in kept]
+        rows = [[row[i] for i in kept] for row in rows]
+        _squeeze(widths, columns, room - 2 * (len(columns) - 1))
     lines = [indent + paint(_line([c.head for c in columns], columns, widths), "bold")]
     for number, row in enumerate(rows):
         line = _line(row, columns, widths)
         lines.append(indent + paint(line, styles[number] if number < len(styles) else ""))
     return lines
+
+
+def _kept(widths: Sequence[int], columns: Sequence[Column], room: int) -> list[int]:
+    """The columns for which there is room when all are squeezed, without the spare ones that there is none for."""
+    kept = list(range(len(columns)))
+    least = [min(width, c.least) if c.least else width for width, c in zip(widths, columns, strict=True)]
+    while sum(least[i] for i in kept) + 2 * (len(kept) - 1) > room:
+        spare = [i for i in kept if columns[i].spare]
+        if not spare:
+            break
+        kept.remove(max(spare, key=lambda i: columns[i].spare))
+    return kept
 
 
 def _squeeze(widths: list[int], columns: Sequence[Column], room: int) -> None:

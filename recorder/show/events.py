@@ -135,9 +135,9 @@ def lines(found: list[TaskEvent], short: ShortIds) -> list[str]:
     """A table of events, one a line."""
     columns = [
         Column("time (UTC)"),
-        Column("+/-", right=True),
+        Column("+/-", right=True, spare=2),
         Column("space"),
-        Column("source", least=8),
+        Column("source", least=8, spare=1),
         Column("kind"),
         Column("what", least=20),
         Column("try", right=True),

@@ -15,8 +15,8 @@ from recorder.terminal import Column, Paint, ProgressLine, table
 from recorder.wording import size
 
 
-def show(path: str, form: str) -> int:
-    """Print what is in the log at `path`."""
+def show(path: str, form: str, every: bool = False) -> int:
+    """Print what is in the log at `path`; `every` topic by itself, dari's own clock records too."""
     progress = ProgressLine("reading a log that was not closed")
     try:
         with open_log(path, progress) as log:
@@ -25,13 +25,13 @@ def show(path: str, form: str) -> int:
             if form == "jsonl":
                 _lines(log, found)
             else:
-                print("\n".join(_page(log, found, sys.stdout)))
+                print("\n".join(_page(log, found, sys.stdout, every)))
     finally:
         progress.done()
     return 0
 
 
-def _page(log: Log, found: Summary, out: TextIO) -> list[str]:
+def _page(log: Log, found: Summary, out: TextIO, every: bool) -> list[str]:
     paint = Paint(out)
     page = tables.head(found, out)
     software = log.metadata.get("dari.software", {})
@@ -41,10 +41,10 @@ def _page(log: Log, found: Summary, out: TextIO) -> list[str]:
         page.append(f"  written by {log.library}, profile {log.profile or 'none'}")
     if log.attachments:
         page.append("  attached: " + ", ".join(f"{a.name} ({size(a.size)})" for a in log.attachments))
-    page += ["", *_sources(log, out), *tables.channels(found, out), ""]
+    page += ["", *_sources(log, out), *tables.channels(found, out, every=every), ""]
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found.kinds.items(), key=lambda item: -item[1]))
     page += [paint("events: ", "bold") + (kinds or "none"), *tables.health(found, out), "", *tables.clocks(found, out)]
-    if found.spaces:
+    if any(space.tells for space in found.spaces.values()):
         page += ["", *tables.spaces(found, out)]
     page += ["", paint(_next(found), "dim")]
     return page
@@ -54,7 +54,7 @@ def _sources(log: Log, out: TextIO) -> list[str]:
     starts = log.metadata.get("dari.starts", {})
     rows = [
         [
-            *(record.get(key, "") for key in ("source", "space", "asset", "embodiment")),
+            *(record.get(key, "") for key in ("source", "space", "asset_name", "asset", "embodiment")),
             starts.get(record.get("source", ""), "?"),
         ]
         for name, record in log.metadata.items()
@@ -62,14 +62,21 @@ def _sources(log: Log, out: TextIO) -> list[str]:
     ]
     if not rows:
         return []
-    heads = ("source", "space", "asset", "embodiment", "starts")
-    return [*table([Column(head, least=8 if head == "asset" else 0) for head in heads], rows, out), ""]
+    columns = [
+        Column("source"),
+        Column("space"),
+        Column("asset"),
+        Column("path", least=8, spare=1),
+        Column("embodiment", least=8, spare=2),
+        Column("starts"),
+    ]
+    return [*table(columns, rows, out), ""]
 
 
 def _next(found: Summary) -> str:
     if any(space.failures for space in found.spaces.values()):
         return f"next: dari why {found.path}"
-    if found.spaces:
+    if set(found.kinds) - {"run"}:
         return f"next: dari events {found.path}"
     return f"next: dari cat {found.path} --limit 10"
 

@@ -8,11 +8,15 @@ from typing import TextIO
 
 import msgspec
 
-from bridge.schema import HealthCode
+from bridge.schema import HealthCode, State
 from recorder.reader import open_log
-from recorder.summary import SpaceSummary, Summary, summarise
+from recorder.summary import ChannelSummary, SpaceSummary, Summary, summarise
 from recorder.terminal import Column, Paint, ProgressLine, table
 from recorder.wording import moment, offset, size, span
+
+_DROPPED = (State.CANCELED, State.SKIPPED)
+_CLOCKS = "/dari/clock/"
+"""Begins the topics of dari's own clock records, one for each source: for people, one line."""
 
 
 def load(path: str) -> Summary:
@@ -32,8 +36,8 @@ def show(path: str, form: str) -> int:
         print(msgspec.json.encode(summary).decode())
         return 0
     out = sys.stdout
-    lines = [*head(summary, out), "", *spaces(summary, out), "", *channels(summary, out)]
-    lines += ["", *clocks(summary, out), "", *health(summary, out)]
+    lines = [*head(summary, out), "", *spaces(summary, out), "", *clocks(summary, out), "", *health(summary, out)]
+    lines += ["", *channels(summary, out)]
     print("\n".join(lines))
     return 0
 
@@ -55,28 +59,32 @@ def head(summary: Summary, out: TextIO) -> list[str]:
 
 def spaces(summary: Summary, out: TextIO) -> list[str]:
     """Tasks, attempts, failures with causes, and corrections, by space."""
-    if not summary.spaces:
+    if not any(space.tells for space in summary.spaces.values()):
         return ["no task events in this log"]
     columns = [
         Column("space"),
         Column("jobs", right=True),
         Column("tasks", right=True),
-        Column("attempts", right=True),
+        Column("attempts", right=True, spare=2),
         Column("succeeded", right=True),
-        Column("failed", right=True),
-        Column("decisions", right=True),
+        Column("gave up", right=True),
+        Column("canceled", right=True),
+        Column("open", right=True),
+        Column("decisions", right=True, spare=3),
         Column("failures", right=True),
         Column("corrections", right=True),
-        Column("repaired", right=True),
+        Column("repaired", right=True, spare=1),
     ]
     rows = [
         [
             name,
-            str(space.jobs),
+            f"{space.jobs} ({space.jobs_open} open)" if space.jobs_open else str(space.jobs),
             str(space.tasks),
             str(space.attempts),
-            str(space.outcomes.get("SUCCEEDED", 0)),
-            str(space.outcomes.get("FAILED", 0)),
+            str(space.outcomes.get(State.SUCCEEDED.value, 0)),
+            str(space.outcomes.get(State.FAILED.value, 0)),
+            str(sum(space.outcomes.get(state.value, 0) for state in _DROPPED)),
+            str(space.tasks_open),
             str(space.decisions),
             str(space.failure_count),
             str(sum(c.count for c in space.corrections)),
@@ -132,11 +140,12 @@ def _corrections(found: Iterable[tuple[str, SpaceSummary]], out: TextIO) -> list
     return ["", *table(columns, rows, out)]
 
 
-def channels(summary: Summary, out: TextIO) -> list[str]:
-    """Every topic with its type, messages, rate, longest silence, and what was lost."""
+def channels(summary: Summary, out: TextIO, *, every: bool = False) -> list[str]:
+    """Every topic with its type, messages, rate, longest silence, and what was lost. dari's own clock records are one line,
+    unless `every` topic is asked for."""
     columns = [
         Column("topic", least=20),
-        Column("type", least=12),
+        Column("type", least=12, spare=1),
         Column("messages", right=True),
         Column("rate", right=True),
         Column("longest silence", right=True),
@@ -144,13 +153,32 @@ def channels(summary: Summary, out: TextIO) -> list[str]:
         Column("lost", right=True),
     ]
     rows, styles = [], []
-    for channel in summary.channels:
+    for channel in summary.channels if every else _folded(summary.channels):
         rate = "-" if channel.rate_hz is None else f"{channel.rate_hz:.4g} Hz"
         silence = "-" if channel.longest_silence_ns is None else span(channel.longest_silence_ns)
         counts = [str(channel.count), rate, silence, str(channel.gaps), str(channel.lost)]
         rows.append([channel.topic, channel.type_name, *counts])
         styles.append("yellow" if channel.gaps or channel.lost else "")
     return table(columns, rows, out, styles)
+
+
+def _folded(found: list[ChannelSummary]) -> list[ChannelSummary]:
+    """The channels with those of the clock records as one, of which only what adds up is told."""
+    own = [channel for channel in found if channel.topic.startswith(_CLOCKS)]
+    if len(own) < 2:
+        return found
+    one = ChannelSummary(
+        topic=f"{_CLOCKS}* ({len(own)} topics)",
+        type_name=" | ".join(sorted({channel.type_name for channel in own})),
+        count=sum(channel.count for channel in own),
+        rate_hz=None,
+        longest_silence_ns=None,
+        source="",
+        space="",
+        lost=sum(channel.lost for channel in own),
+        gaps=sum(channel.gaps for channel in own),
+    )
+    return [one, *(channel for channel in found if channel not in own)]
 
 
 def clocks(summary: Summary, out: TextIO) -> list[str]:

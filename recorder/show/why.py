@@ -70,9 +70,9 @@ def _list(log: Log, events: Events, form: str) -> None:
         Column("id"),
         Column("time (UTC)"),
         Column("space"),
-        Column("source", least=8),
+        Column("source", least=8, spare=1),
         Column("failure"),
-        Column("found by", least=8),
+        Column("found by", least=8, spare=2),
         Column("corrected"),
         Column("cause", least=12),
     ]

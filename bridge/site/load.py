@@ -13,9 +13,10 @@ from bridge.schema import Asset, Embodiment
 from bridge.sink import Sink
 from bridge.site.document import parse, read_text
 from bridge.site.model import Site, SourceConfig
-from bridge.site.problem import Mark, Problems, SiteProblem
+from bridge.site.problem import Mark, Problems, SiteProblem, dotted
 from bridge.site.resolve import Resolver, make_asset
 from bridge.site.rule_check import check_rule_sets
+from bridge.site.secret import Secret
 from bridge.site.walk import FAULTY, Walker, convert
 
 
@@ -71,7 +72,8 @@ class LoadedSite:
     """A site file without faults.
 
     `sources` are those that are enabled, in the order of the file; `sinks` is one recorder with its defaults where the file
-    names none. `text` is the file as it was read; `warnings` is what works but is hardly meant.
+    names none. `text` is the file as it was read; `warnings` is what works but is hardly meant; `secrets` is every secret that
+    it names, with its key and its place.
     """
 
     site: Site
@@ -81,6 +83,7 @@ class LoadedSite:
     sinks: tuple[ResolvedSink, ...]
     disabled: tuple[ResolvedSource, ...] = ()
     warnings: tuple[SiteProblem, ...] = ()
+    secrets: tuple[tuple[tuple[str, ...], Mark, Secret], ...] = ()
 
     @property
     def directory(self) -> str:
@@ -95,6 +98,23 @@ class LoadedSite:
             hint = f"did you mean {close!r}?" if close else f"its sources: {', '.join(every)}"
             raise UsageError(f"the site file has no source {name!r}", where=str(self.path), hint=hint)
         return every[name]
+
+    def missing_secrets(self) -> list[SiteProblem]:
+        """The secrets of enabled sources and of sinks that can not be read here and now, in the order of the file.
+
+        `dari check` only warns of these, since a file may be checked on another machine; without them nothing connects.
+        """
+        idle = {("sources", source.name) for source in self.disabled}
+        found = []
+        for key, mark, secret in sorted(self.secrets, key=lambda one: (one[1].line, one[1].column)):
+            if key[:2] in idle:
+                continue
+            try:
+                secret.value(self.directory)
+            except SiteError as error:
+                what = f"{error.what} ({error.where})" if error.where else error.what
+                found.append(SiteProblem(what, path=str(self.path), mark=mark, key=dotted(key), hint=error.hint))
+        return found
 
     def make_sinks(self) -> list[Sink]:
         """One sink for each that the file names, not yet open."""
@@ -158,6 +178,7 @@ def examine(text: str, path: Path) -> Examination:
         disabled=tuple(source for source in every if not source.config.enabled),
         sinks=sinks,
         warnings=tuple(problems.warnings),
+        secrets=tuple(walker.secrets),
     )
     return Examination(loaded, text, tuple(problems.ordered()))
 

@@ -68,3 +68,30 @@ def test_a_secret_kept_elsewhere_is_read_only_on_demand(
     assert isinstance(options, ProbeOptions)
     assert options.password is not None
     assert options.password.value(found.site.directory) == "hunter3"
+
+
+def test_secrets_that_are_missing_are_told_where_they_are_named(
+    sound: str, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PLC_PASSWORD", raising=False)
+    off = "  spare: {adapter: probe, enabled: false, space: field, asset: press, options: {host: h, password: {env: NOBODY}}}"
+    named = sound.replace("{host: plc-1}", "{host: plc-1, password: {env: PLC_PASSWORD}}").replace(
+        "\nrules:", f"\n{off}\nrules:", 1
+    )
+    site = look(named).site
+    assert site is not None
+    (missing,) = site.missing_secrets()
+    assert missing.key == "sources.plc.options.password"
+    assert missing.mark is not None and "{env: PLC_PASSWORD}" in named.splitlines()[missing.mark.line - 1]
+    assert "PLC_PASSWORD" in missing.what and "export PLC_PASSWORD=" in missing.hint
+    assert not missing.warning and missing.exit_code == 3
+    monkeypatch.setenv("PLC_PASSWORD", "hunter2")
+    assert site.missing_secrets() == [], "looked at anew, each time"
+
+    site = look(sound.replace("{host: plc-1}", "{host: plc-1, password: {file: key}}")).site
+    assert site is not None
+    (missing,) = site.missing_secrets()
+    assert "No such file" in missing.what and str(tmp_path / "key") in missing.what
+    (tmp_path / "key").write_text("hunter3\n")
+    (tmp_path / "key").chmod(0o644)
+    assert site.missing_secrets() == [], "one that others can read is there all the same"

@@ -31,11 +31,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mqtt-topic", action="append", default=[], metavar="NAME=TOPIC", help="as in rms=press/vibration"
     )
+    parser.add_argument(
+        "--allow-insecure-login", action="store_true", help="to a broker without TLS, where its password can be read"
+    )
     parser.add_argument("--yes", "-y", action="store_true", help="ask nothing: take the arguments and the defaults")
     parser.add_argument("--force", action="store_true", help="overwrite the file if it is there")
 
 
 def _run(args: argparse.Namespace) -> int:
+    import shlex
     import sys
     from pathlib import Path
 
@@ -67,7 +71,9 @@ def _run(args: argparse.Namespace) -> int:
     print(f"written: {path} ({', '.join(source.name for source in site.sources)})")
     for warning in site.warnings:
         print(f"  {warning.what}")
-    print(f"next: put your own signals in, then: dari check {path}; dari doctor {path}; dari run {path}")
+    print(f"next: put your own signals into {path}, then")
+    for command in ("check", "doctor", "run"):
+        print(f"  dari {command} {shlex.quote(str(path))}")
     return 0
 
 
@@ -95,7 +101,9 @@ def _keep(path: Path, text: str, force: bool) -> None:
 
 def planned(args: argparse.Namespace, path: Path) -> Plan:
     """The plan from the arguments alone. Raises `UsageError` for what can not be meant, and where there is no source."""
-    from bridge.commands.starter import Modbus, Mqtt, OpcUa, Plan, Ros2
+    from dataclasses import replace
+
+    from bridge.commands.starter import Modbus, OpcUa, Plan, Ros2
     from bridge.errors import UsageError
 
     opcua = OpcUa(_endpoint(args.opcua), _pairs(args.opcua_node, "--opcua-node")) if args.opcua else None
@@ -108,8 +116,14 @@ def planned(args: argparse.Namespace, path: Path) -> Plan:
         }
         modbus = Modbus(host, port, registers)
     if args.mqtt:
-        mqtt = _broker(args.mqtt)
-        mqtt = Mqtt(mqtt.host, mqtt.port, mqtt.tls, mqtt.username, _pairs(args.mqtt_topic, "--mqtt-topic"))
+        topics = _pairs(args.mqtt_topic, "--mqtt-topic")
+        mqtt = replace(_broker(args.mqtt), topics=topics, insecure=args.allow_insecure_login)
+        if mqtt.readable and not mqtt.insecure:
+            raise UsageError(
+                f"without TLS the password of {mqtt.username!r} can be read on the network",
+                where=f"--mqtt {args.mqtt}",
+                hint="write mqtts:// for TLS, or say that this is known: --allow-insecure-login",
+            )
     for flag, given, of in (
         ("--opcua-node", args.opcua_node, args.opcua),
         ("--modbus-register", args.modbus_register, args.modbus),
@@ -126,13 +140,13 @@ def planned(args: argparse.Namespace, path: Path) -> Plan:
 
 def asked(args: argparse.Namespace, path: Path, ask: Callable[[str], str]) -> Plan:
     """The plan from questions; what an argument says already is the default. `ask` shows a prompt and returns a line."""
-    from bridge.commands.starter import Modbus, Mqtt, Plan
+    from bridge.commands.starter import Modbus, Plan
     from bridge.errors import UsageError
 
     try:
         print("What is to be connected? Enter takes what stands in [brackets].")
         name = _answer(ask, "name of this site", args.name or default_name(path), _name)
-        enterprise = _answer(ask, "company (may be left out)", "", str)
+        enterprise = _answer(ask, "enterprise, the top of every asset's path (may be left out)", "", str)
         while True:
             ros2 = _ask_ros2(ask, args)
             opcua = _ask_opcua(ask, args)
@@ -143,11 +157,7 @@ def asked(args: argparse.Namespace, path: Path, ask: Callable[[str], str]) -> Pl
                 )
                 numbers = _named(ask, "  holding registers, as in speed=0 (address from 0)", lambda t: _register(t, ""))
                 modbus = Modbus(host, port, numbers)
-            mqtt: Mqtt | None = None
-            if _yes(ask, "an MQTT broker", bool(args.mqtt)):
-                broker = _answer(ask, "  address", args.mqtt or "mqtt://localhost:1883", _broker)
-                topics = _named(ask, "  topics, as in rms=press/vibration", str)
-                mqtt = Mqtt(broker.host, broker.port, broker.tls, broker.username, topics)
+            mqtt = _ask_mqtt(ask, args)
             if ros2 is not None or opcua is not None or modbus is not None or mqtt is not None:
                 return Plan(name=name, enterprise=enterprise, ros2=ros2, opcua=opcua, modbus=modbus, mqtt=mqtt)
             print("That connects nothing: once more. (Ctrl-C stops.)")
@@ -172,6 +182,24 @@ def _ask_opcua(ask: Callable[[str], str], args: argparse.Namespace) -> OpcUa | N
         return None
     endpoint = _answer(ask, "  endpoint", args.opcua or "opc.tcp://localhost:4840", _endpoint)
     return OpcUa(endpoint, _named(ask, "  nodes, as in force=ns=2;s=Press.Force", str))
+
+
+def _ask_mqtt(ask: Callable[[str], str], args: argparse.Namespace) -> Mqtt | None:
+    from dataclasses import replace
+
+    if not _yes(ask, "an MQTT broker", bool(args.mqtt)):
+        return None
+    while True:
+        broker = _answer(ask, "  address", args.mqtt or "mqtt://localhost:1883", _broker)
+        if not broker.readable:
+            break
+        print(
+            f"  Without TLS the password of {broker.username!r} can be read on the network. With TLS, write mqtts://."
+        )
+        if _yes(ask, "  is that known, and meant", args.allow_insecure_login):
+            broker = replace(broker, insecure=True)
+            break
+    return replace(broker, topics=_named(ask, "  topics, as in rms=press/vibration", str))
 
 
 def _answer(ask: Callable[[str], str], question: str, default: str, read: Callable[[str], T]) -> T:

@@ -31,13 +31,23 @@ class Modbus:
 
 @dataclass(frozen=True)
 class Mqtt:
-    """An MQTT broker: where it is, who asks, and topics by the name that they get."""
+    """An MQTT broker: where it is, who asks, and topics by the name that they get.
+
+    `insecure` says that it is known that the password crosses the network readable: the broker speaks no TLS.
+    """
 
     host: str
     port: int | None = None
     tls: bool = False
     username: str = ""
     topics: dict[str, str] = field(default_factory=dict)
+    insecure: bool = False
+
+    @property
+    def readable(self) -> bool:
+        """Whether the password would cross a network without TLS: such a file has a fault until it says so itself."""
+        local = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return bool(self.username) and not self.tls and not local
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,10 @@ def _mqtt(mqtt: Mqtt | None) -> list[str]:
             f"      username: {scalar(mqtt.username)}",
             "      password: {env: DARI_MQTT_PASSWORD}  # a secret never stands here: export it before dari starts",
         ]
+    if mqtt.readable and mqtt.insecure:
+        lines.append(
+            "      allow_insecure_login: true  # without TLS the password can be read on the network: this is known"
+        )
     lines += ["    signals:  # one topic each; path: leads to the value in a JSON payload"]
     if not mqtt.topics:
         lines.append("      # an example: put your own topics here")

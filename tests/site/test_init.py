@@ -110,6 +110,30 @@ def test_a_user_of_a_broker_gets_a_secret_by_reference(
     }
 
 
+def test_a_login_without_tls_beyond_this_machine_is_written_only_where_it_is_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["init", "--yes", "--mqtt", "mqtt://bob@broker.local"]) == 2
+    err = capsys.readouterr().err
+    assert "can be read on the network" in err and "mqtts://" in err and "--allow-insecure-login" in err
+    assert not Path("site.yaml").exists()
+    assert main(["init", "--yes", "--mqtt", "mqtt://bob@broker.local", "--allow-insecure-login"]) == 0
+    options = yaml.safe_load(Path("site.yaml").read_text())["sources"]["sensors"]["options"]
+    assert options["allow_insecure_login"] is True
+    assert main(["check", "site.yaml"]) == 0
+    for address in ("mqtt://bob@localhost", "mqtt://bob@127.0.0.1", "mqtts://bob@broker.local", "mqtt://broker.local"):
+        assert main(["init", "--yes", "--force", "--mqtt", address, "--allow-insecure-login"]) == 0
+        assert "allow_insecure_login" not in Path("site.yaml").read_text()
+        assert main(["check", "site.yaml"]) == 0
+
+
+def test_it_ends_with_one_command_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "my line.yaml", "--yes", "--ros2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    commands = [line.strip() for line in lines if line.startswith("  dari ")]
+    assert commands == ["dari check 'my line.yaml'", "dari doctor 'my line.yaml'", "dari run 'my line.yaml'"]
+
+
 def test_a_password_in_an_address_is_refused_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", "--yes", "--mqtt", "mqtt://bob:hunter2@h"]) == 2
     err = capsys.readouterr().err
@@ -226,6 +250,21 @@ def test_it_asks_on_a_terminal_and_asks_again_what_it_can_not_use() -> None:
     assert loaded.site.site.name == "pilot"
     assert [s.name for s in loaded.sources] == ["robot", "plc"]
     assert list(loaded.source("plc").signals) == ["force"]
+
+
+def test_it_asks_again_for_a_broker_whose_password_could_be_read() -> None:
+    answers = [
+        *("pilot", "acme", "n", "n", "n"),
+        *("y", "mqtt://bob@broker.local", "n"),  # no, that was not meant
+        *("mqtt://bob@broker.local", "y", "rms=press/rms", ""),
+    ]
+    code, shown = on_a_terminal(answers)
+    assert code == 0, shown
+    assert "enterprise" in shown and "company" not in shown
+    assert shown.count("can be read on the network") == 2
+    loaded = site.load("site.yaml")
+    assert loaded.site.site.enterprise == "acme"
+    assert "allow_insecure_login: true" in loaded.text
 
 
 def test_answers_that_end_early_write_nothing() -> None:

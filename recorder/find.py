@@ -60,7 +60,9 @@ def _check_magic(path: Path, head: bytes, size: int) -> None:
         return
     if size == 0:
         raise LogError(
-            "the file is empty", where=str(path), hint="its writer was stopped before it wrote a byte: nothing is lost"
+            "the file is empty: its writer was stopped before it wrote a byte, so nothing is lost",
+            where=str(path),
+            hint="record again, or copy it again if it was copied",
         )
     if MAGIC.startswith(head):
         raise LogError(

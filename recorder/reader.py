@@ -108,6 +108,18 @@ class Log:
         return f"NOT closed: its writer was stopped, or the file was cut ({kept})"
 
     @property
+    def advice(self) -> str:
+        """What to do about a log that is not closed; empty for one that is."""
+        if self.closed:
+            return ""
+        if self.being_written:
+            return "ask again for what came since; the log is closed when its run ends (Ctrl-C)"
+        return (
+            "every dari command reads it as far as it goes; for other tools, `mcap recover LOG -o NEW` writes a closed one;"
+            " if it was copied, copy it again"
+        )
+
+    @property
     def counts(self) -> dict[int, int]:
         """Messages by channel id."""
         return self._layout.count(self._file)

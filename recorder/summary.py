@@ -125,6 +125,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     missing: dict[str, int]
     health: HealthSummary
     problems: list[str]
+    advice: str = ""
 
     @property
     def duration_ns(self) -> int:
@@ -155,6 +156,7 @@ def summarise(log: Log) -> Summary:
         missing=clocks.missing,
         health=_health(events),
         problems=list(log.problems),
+        advice=log.advice,
     )
 
 

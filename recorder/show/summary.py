@@ -47,6 +47,8 @@ def head(summary: Summary, out: TextIO) -> list[str]:
     paint = Paint(out)
     state = paint(summary.state, "green" if summary.closed else "yellow")
     lines = [f"{paint(summary.path, 'bold')}  {size(summary.size)}", f"  {state}"]
+    if summary.advice:
+        lines.append(f"  next: {summary.advice}")
     if summary.site or summary.run_id:
         lines.append(f"  site {summary.site or '?'}, run {summary.run_id or '?'}")
     if summary.start_ns is not None:

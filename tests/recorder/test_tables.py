@@ -101,6 +101,24 @@ def test_the_clock_records_are_one_line_unless_all_is_asked_for(dari: Dari, writ
     assert int(line.split()[4]) == sum(int(cells[2]) for cells in every)
 
 
+def test_a_log_that_is_not_closed_says_so_and_what_to_do(
+    dari: Dari, written: tuple[Path, Told], tmp_path: Path
+) -> None:
+    assert "next: ask again" not in dari("info", written[0]) and "mcap recover" not in dari("info", written[0])
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(written[0].read_bytes()[:30_000])
+    text = dari("info", cut)
+    assert str(cut) in text and "NOT closed" in text and "mcap recover" in text
+    rig = Rig(tmp_path)
+    joint_states(rig.port("twin"), MONOTONIC, 3)
+    rig.send()
+    rig.sink.flush()
+    text = dari("info", rig.sink.path)
+    assert "being written now" in text and "next: ask again" in text
+    rig.close()
+    assert "next: ask again" not in dari("info", rig.sink.path)
+
+
 def test_the_sources_are_shown_by_asset_and_path(dari: Dari, written: tuple[Path, Told]) -> None:
     lines = [line.split() for line in dari("info", written[0]).splitlines()]
     assert ["source", "space", "asset", "path", "embodiment", "starts"] in lines

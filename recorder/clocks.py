@@ -98,11 +98,12 @@ def _summed(source: str, clock: str, found: _Found) -> ClockSummary:
     stamps = sum(len(column) for column in found.stamps)
     if stamps:
         stamp, aligned, epochs = (np.concatenate(c) for c in (found.stamps, found.aligned, found.epochs))
-        sure = int(found.uncertainty[-1][-1])
+        sures = np.concatenate(found.uncertainty)
+        sure = int(sures[-1])
         offset = int(stamp[-1]) - int(aligned[-1])
         uncertainty = None if sure == NO_STAMP else sure
         last = epochs == epochs[-1]
-        drift = _drift_ppm(stamp[last], aligned[last], uncertainty)
+        drift = _drift_ppm(stamp[last], aligned[last], sures[last])
     return ClockSummary(
         source=source,
         clock=clock,
@@ -115,10 +116,15 @@ def _summed(source: str, clock: str, found: _Found) -> ClockSummary:
     )
 
 
-def _drift_ppm(stamp: NDArray[np.int64], aligned: NDArray[np.int64], uncertainty: int | None) -> float | None:
-    """The slope of (stamp - aligned) over aligned time; None where it moves less over the span than the clock is sure."""
+def _drift_ppm(stamp: NDArray[np.int64], aligned: NDArray[np.int64], uncertainty: NDArray[np.int64]) -> float | None:
+    """The slope of (stamp - aligned) over aligned time; None where it moves less over the span than its two ends are sure."""
+    known = uncertainty != NO_STAMP
+    stamp, aligned, uncertainty = stamp[known], aligned[known], uncertainty[known]
+    if len(stamp) < 10:
+        return None
     span = int(aligned.max() - aligned.min())
-    if len(stamp) < 10 or span < DRIFT_SPAN_NS or uncertainty is None:
+    ends = (int(uncertainty[0]), int(uncertainty[-1]))
+    if span < DRIFT_SPAN_NS:
         return None
     step = max(1, len(stamp) // 2000)
     # Rebased before they become floats: a time since 1970 in ns does not fit into a float's 53 bits.
@@ -126,4 +132,4 @@ def _drift_ppm(stamp: NDArray[np.int64], aligned: NDArray[np.int64], uncertainty
     y = ((stamp[::step] - stamp[0]) - (aligned[::step] - aligned[0])).astype(np.float64)
     centred = x - x.mean()
     slope = float((centred * (y - y.mean())).sum() / (centred**2).sum())
-    return slope * 1e6 if abs(slope) * span > uncertainty else None
+    return slope * 1e6 if abs(slope) * span > sum(ends) else None

@@ -186,9 +186,20 @@ class Port(abc.ABC):
         """Hand over one signal; it goes to its own channel if the site file says `own`, else to the source's table."""
 
     @abc.abstractmethod
-    def signals(self, signals: Sequence[Signal], *, group: str = "signals", arrival: int | None = None) -> int:
+    def signals(
+        self,
+        signals: Sequence[Signal],
+        *,
+        group: str = "signals",
+        arrival: int | None = None,
+        held_before: bool = False,
+    ) -> int:
         """Hand over the signals of one poll or notification. Those with `own` go to their channels, the rest to the
-        columnar channel `<source>/<group>` as one row batch. Returns the last sequence number used."""
+        columnar channel `<source>/<group>` as one row batch. Returns the last sequence number used.
+
+        `held_before` says that the device held these values already when it was first asked: their stamps may be hours
+        older than their arrival, so they are kept but do not align.
+        """
 
     @abc.abstractmethod
     def event(

@@ -194,13 +194,17 @@ class StampingPort(Port):
         flags = Flag.DUPLICATE if duplicate else 0
         config = self._signals.get(signal.tag)
         if config is not None and config.own:
-            channel = self._own_channel(signal.tag, config)
-            return self._record(
-                channel, codec.encode_signal(signal), signal.source_ns, signal.server_ns, arrival, flags
-            )
-        return self._table("signals", [signal], arrival, flags)
+            return self._own(signal, config, arrival, flags, held_before=False)
+        return self._table("signals", [signal], arrival, flags, held_before=False)
 
-    def signals(self, signals: Sequence[Signal], *, group: str = "signals", arrival: int | None = None) -> int:
+    def signals(
+        self,
+        signals: Sequence[Signal],
+        *,
+        group: str = "signals",
+        arrival: int | None = None,
+        held_before: bool = False,
+    ) -> int:
         """Hand over the signals of one poll or notification; see `Port.signals`."""
         if arrival is None:
             arrival = time.monotonic_ns()
@@ -210,12 +214,19 @@ class StampingPort(Port):
             for signal in signals:
                 config = self._signals.get(signal.tag)
                 if config is not None and config.own:
-                    last = self.signal(signal, arrival=arrival)
+                    last = self._own(signal, config, arrival, 0, held_before)
                 else:
                     shared.append(signal)
             if shared:
-                last = self._table(group, shared, arrival, 0)
+                last = self._table(group, shared, arrival, 0, held_before)
         return last
+
+    def _own(self, signal: Signal, config: SignalConfig, arrival: int | None, flags: int, held_before: bool) -> int:
+        channel = self._own_channel(signal.tag, config)
+        stamp, beside = signal.source_ns, signal.server_ns
+        if held_before:
+            stamp, beside = None, stamp
+        return self._record(channel, codec.encode_signal(signal), stamp, beside, arrival, flags)
 
     def _own_channel(self, tag: str, config: SignalConfig) -> Channel:
         type_name = "dari_msgs/msg/Signal"
@@ -225,7 +236,7 @@ class StampingPort(Port):
         metadata = {"dari.tag": tag, "dari.unit": config.unit, "dari.description": config.description}
         return self._declare(tag, ChannelKind.SIGNAL, type_name, metadata=metadata)
 
-    def _table(self, group: str, signals: list[Signal], arrival: int | None, flags: int) -> int:
+    def _table(self, group: str, signals: list[Signal], arrival: int | None, flags: int, held_before: bool) -> int:
         # Two sources of one asset each have a table: under one topic their rows would be in nobody's order.
         group = f"{self.source.name}/{group}"
         type_name = "dari_msgs/msg/SignalTable"
@@ -237,10 +248,10 @@ class StampingPort(Port):
         stamps = [signal.source_ns for signal in signals if signal.source_ns is not None]
         servers = [signal.server_ns for signal in signals if signal.server_ns is not None]
         # The newest stamp is the one that the arrival belongs to: a static tag may have been written hours ago.
-        stamp = max(stamps) if stamps else None
-        return self._record(
-            channel, codec.encode_signals(signals), stamp, max(servers) if servers else None, arrival, flags
-        )
+        stamp, beside = max(stamps, default=None), max(servers, default=None)
+        if held_before:
+            stamp, beside = None, stamp
+        return self._record(channel, codec.encode_signals(signals), stamp, beside, arrival, flags)
 
     # -- events --------------------------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ class Follower:
         self._table = f"{port.source.name}/{TABLE}"
         self._sequence: int | None = None
         self._lost: dict[str, int] = {}
+        self._known: set[int] = set()  # handles that have told a value in this subscription
         self.heard = time.monotonic()
         self.failure: Exception | None = None
         self.gone: set[int] = set()
@@ -100,18 +101,27 @@ class Follower:
         arrival = self._clock.answered_ns or time.monotonic_ns()
         self._count(int(message.SequenceNumber))
         signals: list[Signal] = []
+        held_before: list[Signal] = []
         tags = self._items.tags
         for block in message.NotificationData:
             if isinstance(block, ua.DataChangeNotification):
                 for item in block.MonitoredItems:
                     tag = tags[item.ClientHandle]
                     data = item.Value
-                    signals.append(to_signal(tag.name, data, tag.scale, tag.offset))
+                    signal = to_signal(tag.name, data, tag.scale, tag.offset)
+                    if item.ClientHandle in self._known:
+                        signals.append(signal)
+                    else:
+                        # The first value of an item is the one that it has had since it was last written.
+                        self._known.add(item.ClientHandle)
+                        held_before.append(signal)
                     status = data.StatusCode
                     if status is not None and status.value:
                         self._special(tag.handle, status.value)
             elif isinstance(block, ua.StatusChangeNotification) and not block.Status.is_good():
                 self.failure = SessionLostError(f"the server ended the subscription: {block.Status.name}")
+        if held_before:
+            self._port.signals(held_before, group=TABLE, arrival=arrival, held_before=True)
         if signals:
             self._port.signals(signals, group=TABLE, arrival=arrival)
 

@@ -75,7 +75,7 @@ def test_the_how_to_s_adapter_says_that_its_scale_is_off(walk):
 @pytest.mark.parametrize("block", PRINTED, ids=lambda block: block.where)
 def test_what_the_readme_shows_as_printed_has_the_shape_of_what_is_printed(block: Block, short_demo, walk) -> None:
     """Headings, labels and the words around the figures: figures and ids differ from run to run."""
-    said = short_demo.out + typed_in(walk, ROOT / "README.md", "dari why demo/logs FAILURE_ID").out
+    said = short_demo.out + typed_in(walk, ROOT / "README.md", "dari why demo FAILURE_ID").out
     shapes = {shape(line) for line in said.splitlines()}
     fixed = re.compile(r"^(space|clocks of|  source|health:|evidence|decision before|correction after)")
     headings = [line for line in block.text.splitlines() if fixed.match(line)]

@@ -82,8 +82,7 @@ def plain(value: Any, type_name: str = "") -> Any:
 
 def _plain(value: Any, nulls: frozenset[int]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [f.name for f in dataclasses.fields(value) if not f.name.startswith("__")]
-        return {name: _plain(getattr(value, name), nulls) for name in fields}
+        return {name: _plain(getattr(value, name), nulls) for name in _fields(value)}
     if isinstance(value, np.ndarray):
         if value.dtype == np.uint8 and value.size > 64:
             return f"<{value.size} bytes>"
@@ -99,12 +98,16 @@ def _plain(value: Any, nulls: frozenset[int]) -> Any:
     return None if isinstance(value, int) and value in nulls else value
 
 
+def _fields(value: Any) -> list[str]:
+    """The names of a message's fields. rosbags has its constants among them; ROS 2 writes those in capitals, fields never."""
+    return [f.name for f in dataclasses.fields(value) if not f.name.startswith("__") and not f.name.isupper()]
+
+
 def numbers(value: Any, path: str = "") -> Iterator[str]:
     """The paths of every field of a decoded message that holds a number or numbers, for suggestions."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for f in dataclasses.fields(value):
-            if not f.name.startswith("__"):
-                yield from numbers(getattr(value, f.name), f"{path}.{f.name}" if path else f.name)
+        for name in _fields(value):
+            yield from numbers(getattr(value, name), f"{path}.{name}" if path else name)
     elif isinstance(value, (bool, int, float, np.number)):
         yield path
     elif isinstance(value, np.ndarray) and value.dtype.kind in "iuf":

@@ -268,6 +268,7 @@ def test_cat_writes_null_for_what_is_null_in_our_types_only(dari: Dari, tmp_path
     assert one["server_ns"] is None and one["source_ns"] > 0 and one["value"] == 183.0
     (table_,) = (json.loads(line)["message"] for line in dari("cat", path, "*/signals").splitlines())
     assert table_["server_ns"] == [None] * 3
+    assert "quality" in one and not [key for key in one if key.isupper()], "constants are no fields"
     text = dari("cat", path)
     assert str(-(2**63)) not in text and str(2**64 - 1) not in text and "NaN" not in text
 

@@ -182,7 +182,8 @@ class Demo:
         """Print what the log says, by the command that a user would use, and the clocks beside how they were set."""
         if not outcome.places:
             raise DariError("no log was written; what went wrong stands above", hint="dari doctor")
-        log = outcome.places[-1]
+        # As one would type it from here.
+        log = min(outcome.places[-1], os.path.relpath(outcome.places[-1]), key=len)
         print(flush=True)
         told = subprocess.run([sys.executable, "-m", "bridge.cli", "summary", log], check=False)
         if told.returncode:

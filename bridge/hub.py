@@ -25,13 +25,30 @@ FLUSH_BYTES = 8 * 1024 * 1024
 """Flushed earlier when so much has come, so that a sender's window does not fill while it waits for its turn."""
 ADVANCE_S = 0.05
 DRAIN_S = 0.3
-ORPHAN_S = 5.0
-"""The supervisor is gone: how long the hub waits for adapters that stop by themselves; a live one is heard every second."""
+UNANNOUNCED_S = 5.0
+"""How long a hub that was not told that all senders are gone waits when it hears nothing; a live one is heard every second."""
+LONGEST_END_S = 30.0
 STALL_S = 0.5
 SETTLE_S = 0.3
 FRAMES_A_TURN = 256
 SAID_WHOLE = 10
 BEHIND_NS = 60_000_000_000
+
+
+class _Ending:
+    """Knows when all that was on its way has come."""
+
+    def __init__(self, now: float, unannounced: bool) -> None:
+        self._begun = self._heard = now
+        self._patience = UNANNOUNCED_S if unannounced else DRAIN_S
+
+    def is_over(self, now: float, taken: int, all_ended: bool) -> bool:
+        """Whether to wait no longer, after a turn in which `taken` frames came."""
+        if taken:
+            self._heard = now
+        elif all_ended:
+            return True
+        return now - self._heard > self._patience or now - self._begun > LONGEST_END_S
 
 
 class Hub:
@@ -76,15 +93,21 @@ class Hub:
     def _now(self) -> int:
         return time.monotonic_ns() + self._base
 
-    def serve(self, stopping: threading.Event, orphaned: threading.Event | None = None) -> None:
-        """Run until `stopping` is set; then take what is still on its way.
+    def serve(self, stopping: threading.Event, unannounced: threading.Event | None = None) -> None:
+        """Run until `stopping` is set and what was on its way has come.
 
-        `orphaned` tells that it was set because the supervisor is gone: adapters are then only beginning to stop.
+        `unannounced` tells that it was set by a signal, or because the supervisor is gone: senders are then only beginning to
+        stop, and are waited for.
         """
         flushed = advanced = turned = time.monotonic()
-        while not stopping.is_set():
-            self.step(ADVANCE_S)
+        ending: _Ending | None = None
+        while True:
+            taken = self.step(ADVANCE_S)
             now = time.monotonic()
+            if stopping.is_set():
+                ending = ending or _Ending(now, unannounced is not None and unannounced.is_set())
+                if ending.is_over(now, taken, self._peers.all_ended()):
+                    return
             if now - turned > STALL_S and now - self._settled > 2.0:
                 # It stood still (SIGSTOP, a disk that hangs): what was sent meanwhile is only now on its way in here.
                 self._settled = now + SETTLE_S
@@ -93,19 +116,6 @@ class Hub:
                 advanced = now
                 self._advance(now)
             if now - flushed >= FLUSH_S or self._received >= FLUSH_BYTES:
-                self.flush()
-                flushed = time.monotonic()
-        self._drain(orphaned is not None and orphaned.is_set())
-
-    def _drain(self, orphaned: bool) -> None:
-        """Take what is still coming: until nothing has come for a moment, or all have said goodbye."""
-        quiet = flushed = time.monotonic()
-        while time.monotonic() - quiet < (ORPHAN_S if orphaned else DRAIN_S):
-            if self.step(0.05):
-                quiet = time.monotonic()
-            elif self._peers.all_ended():
-                break
-            if time.monotonic() - flushed >= FLUSH_S or self._received >= FLUSH_BYTES:
                 self.flush()
                 flushed = time.monotonic()
 

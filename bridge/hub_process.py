@@ -1,7 +1,8 @@
 """The hub's process: started by the supervisor, told on standard input what to do, speaks JSON lines on standard output.
 
 `{"ready": true, ...}` when it listens, `{"closed": [...], "totals": {...}}` when everything is on disk, `{"fault": {...}}`
-when it can not go on. Standard input stays open as a lifeline, as in `bridge.runtime`.
+when it can not go on. Standard input stays open: a word on it says that all adapters have ended, and the log can be closed. Where
+it closes without one the supervisor is gone, and the adapters, which see that too, are waited for. So they are after SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import msgspec
 
 from bridge.errors import DariError
 from bridge.hub import Hub
+from bridge.lifeline import Lifeline, keep_stdout
 from bridge.pipeline import Pipeline, Totals
 from bridge.rules.stage import RuleStage
-from bridge.runtime import keep_stdout
 from bridge.schema import Space, ids
 from bridge.sink import RunInfo, Sink
 from bridge.site import LoadedSite, load_text
@@ -77,22 +78,11 @@ class _Line:
             os.write(self._descriptor, msgspec.json.encode(said) + b"\n")
 
 
-def _start() -> HubStart:
-    line = sys.stdin.buffer.readline()
+def _start(lifeline: Lifeline) -> HubStart:
+    line = lifeline.first_line()
     if not line:
         raise DariError("the hub's process is started by `dari run`", hint="dari run SITE")
     return msgspec.json.decode(line, type=HubStart)
-
-
-def _follow_parent(stopping: threading.Event, orphaned: threading.Event) -> None:
-    def wait() -> None:
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-        if not stopping.is_set():
-            orphaned.set()
-        stopping.set()
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
 
 
 def _pipeline(start: HubStart, site: LoadedSite, run: RunInfo, sinks: list[Sink]) -> Pipeline:
@@ -111,8 +101,8 @@ def _pipeline(start: HubStart, site: LoadedSite, run: RunInfo, sinks: list[Sink]
     )
 
 
-def serve(start: HubStart, stopping: threading.Event, orphaned: threading.Event, line: _Line) -> None:
-    """Run a hub for the site until `stopping` is set; `orphaned` as in `Hub.serve`.
+def serve(start: HubStart, stopping: threading.Event, unannounced: threading.Event, line: _Line) -> None:
+    """Run a hub for the site until `stopping` is set; `unannounced` as in `Hub.serve`.
 
     Raises whatever made it impossible to go on, with the sinks closed as far as they can be, and that told on `line`.
     """
@@ -135,7 +125,7 @@ def serve(start: HubStart, stopping: threading.Event, orphaned: threading.Event,
             start.address, pipeline, start.realtime_ns - start.monotonic_ns, settle_s=SETTLE_S if start.part else 0.0
         )
         line.say(HubSaid(ready=True, opened=[str(sink.path) for sink in sinks if sink.path != Path()]))
-        hub.serve(stopping, orphaned)
+        hub.serve(stopping, unannounced)
         places = hub.close("stopped")
     except Exception:
         line.say(HubSaid(closed=pipeline.abandon("the hub failed"), totals=pipeline.totals))
@@ -145,22 +135,34 @@ def serve(start: HubStart, stopping: threading.Event, orphaned: threading.Event,
 
 def _sweep(address: str) -> None:
     """Take away the folder of the socket: the supervisor, whose task that is, is gone."""
-    folder = Path(address.removeprefix("ipc://")).parent
+    path = Path(address.removeprefix("ipc://"))
     with contextlib.suppress(OSError):
-        Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
-        folder.rmdir()
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()
 
 
 def main() -> int:
     """The process's entry."""
-    stopping, orphaned = threading.Event(), threading.Event()
+    stopping, unannounced, orphaned = threading.Event(), threading.Event(), threading.Event()
+
+    def heed(*_: object) -> None:
+        # A service manager signals all of a service's processes at once: the adapters are only beginning to stop.
+        unannounced.set()
+        stopping.set()
+
+    def heed_end() -> None:
+        if not stopping.is_set():
+            orphaned.set()
+            heed()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGTERM, heed)
     line = _Line()
     try:
-        start = _start()
-        _follow_parent(stopping, orphaned)
-        serve(start, stopping, orphaned, line)
+        lifeline = Lifeline()
+        start = _start(lifeline)
+        lifeline.follow(word=stopping.set, end=heed_end)
+        serve(start, stopping, unannounced, line)
         if orphaned.is_set():
             _sweep(start.address)
     except DariError as error:

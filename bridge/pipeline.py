@@ -7,6 +7,7 @@ clock; time comes in with `advance`.
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -56,6 +57,15 @@ class Totals(msgspec.Struct, kw_only=True):
     channels: dict[str, int] = {}
     rules: dict[str, dict[str, int]] = {}
     rules_failed: str = ""
+
+    def add(self, other: Totals) -> None:
+        """Count what another pipeline of the same run counted, too."""
+        for name in ("records", "events", "gaps", "lost", "duplicates", "refused", "restarts", "violations", "late"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.channels = dict(Counter(self.channels) + Counter(other.channels))
+        names = self.rules.keys() | other.rules.keys()
+        self.rules = {n: dict(Counter(self.rules.get(n, {})) + Counter(other.rules.get(n, {}))) for n in sorted(names)}
+        self.rules_failed = self.rules_failed or other.rules_failed
 
 
 class Pipeline:
@@ -159,13 +169,17 @@ class Pipeline:
         """A source has said that nothing more will come."""
         self._ask_rules(lambda rules: rules.ended(source))
 
+    def tick(self, now_ns: int) -> None:
+        """It is `now_ns` on the timeline, and the rules are not asked."""
+        self._now = max(self._now, now_ns)
+
     def advance(self, now_ns: int, rules_now_ns: int | None = None, watermark_ns: int | None = None) -> None:
         """It is `now_ns` on the timeline: let what waits for its time go on.
 
         `rules_now_ns` is earlier where senders are known to have more of an earlier time on its way. On replay,
         `watermark_ns` is what the log says that the rules had seen at this moment.
         """
-        self._now = max(self._now, now_ns)
+        self.tick(now_ns)
         at = self._now if rules_now_ns is None else rules_now_ns
         found = self._ask_rules(lambda rules: rules.advance(at, watermark_ns)) or []
         if self._rules is not None:

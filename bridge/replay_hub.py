@@ -2,10 +2,14 @@
 
 Nothing here reads the wall clock, so the same log gives the same events whatever the rate. What rules and pipeline said in
 the recorded run is left out: they say it again, by the rules of the site file that is used now.
+
+Where the log tells how far the rules had seen at each moment, they see the same again: messages are handed over in the order of
+their arrival, and time goes on where it went on in the run, so that an input that was late then is late now.
 """
 
 from __future__ import annotations
 
+import heapq
 from pathlib import Path
 
 import msgspec
@@ -16,14 +20,15 @@ from bridge import messages
 from bridge.adapter import NO_STAMP, Channel, ChannelKind, Rate
 from bridge.errors import SchemaError, UsageError
 from bridge.names import nearest
-from bridge.pipeline import Pipeline
+from bridge.pipeline import WATERMARK_TOPIC, Pipeline
 from bridge.player import PlayedChannel, PlayedMessage, Player
 from bridge.rules.stage import RuleStage
-from bridge.schema import codec, flat, ids
+from bridge.schema import Health, HealthCode, TaskEvent, codec, flat, ids
 from bridge.schema.interfaces import SignalMessage, SignalTableMessage, TaskEventMessage
 from bridge.sink import Batch, RunInfo
 from bridge.site import LoadedSite, load, load_text
 from bridge.software import versions
+from bridge.voices import ABOUT
 
 OPTIONS = ("site", "out")
 OWN_SOURCES = ("rules.", "dari.")
@@ -45,6 +50,8 @@ class HubPlayer(Player):
         self._pipeline: Pipeline | None = None
         self._places: list[str] = []
         self._sequence: dict[str, int] = {}
+        self._waiting: list[tuple[int, int, PlayedMessage]] = []
+        self._played = 0
 
     def open(self, channels: list[PlayedChannel], options: dict[str, str]) -> list[str]:
         """Read the site file, and sort the log's channels by their source. See `Player.open`."""
@@ -61,11 +68,15 @@ class HubPlayer(Player):
         self._bound: dict[int, tuple[str, Channel]] = {}
         self._event_channels: dict[str, Channel] = {}
         self._events: set[int] = set()
+        self._watermarks: set[int] = set()
         cannot: list[str] = []
         for channel in channels:
             kind = _KINDS.get(channel.type_name, ChannelKind.CDR)
             if kind is ChannelKind.EVENT:
                 self._events.add(channel.id)
+                continue
+            if channel.topic == WATERMARK_TOPIC:
+                self._watermarks.add(channel.id)
                 continue
             if channel.topic.startswith("/dari/"):
                 cannot.append(f"{channel.topic}: made anew, not played")
@@ -75,7 +86,7 @@ class HubPlayer(Player):
                 cannot.append(f"{channel.topic}: its source {source!r} is not in the site file")
                 continue
             self._bound[channel.id] = (source, self._declare(source, channel, kind))
-        self.taken = frozenset(self._bound) | self._events
+        self.taken = frozenset(self._bound) | self._events | self._watermarks
         return cannot
 
     def _load(self, options: dict[str, str]) -> LoadedSite:
@@ -136,9 +147,25 @@ class HubPlayer(Player):
         """Hand one message to the pipeline; its log time is now."""
         if self._pipeline is None:
             self._pipeline = self._begin(message.log_time)
-        self._pipeline.advance(message.log_time)
+        if not self._watermarks:
+            self._pipeline.advance(message.log_time)
+            self._hand_over(self._pipeline, message)
+            return
+        # What is told apart by its place in the log comes in the order in which the log has it.
+        heapq.heappush(self._waiting, (message.publish_time, self._played, message))
+        self._played += 1
+        while self._waiting and self._waiting[0][0] <= message.log_time:
+            self._hand_over(self._pipeline, heapq.heappop(self._waiting)[2])
+
+    def _hand_over(self, pipeline: Pipeline, message: PlayedMessage) -> None:
+        if message.channel in self._watermarks:
+            mark = flat.from_signal_message(messages.deserialize(SignalMessage.type_name, message.data)).value
+            if isinstance(mark, int):
+                pipeline.advance(message.log_time, watermark_ns=mark)
+            return
+        pipeline.tick(message.log_time)
         if message.channel in self._events:
-            self._play_event(self._pipeline, message)
+            self._play_event(pipeline, message)
             return
         bound = self._bound.get(message.channel)
         if bound is None:
@@ -153,13 +180,15 @@ class HubPlayer(Player):
             signals = flat.from_signal_table(messages.deserialize(channel.type_name, message.data))
             payload = codec.encode_signals(signals)
             stamp = max((s.source_ns for s in signals if s.source_ns is not None), default=NO_STAMP)
-        self._put(self._pipeline, source, channel, payload, message, stamp)
+        self._put(pipeline, source, channel, payload, message, stamp)
 
     def _play_event(self, pipeline: Pipeline, message: PlayedMessage) -> None:
         try:
             event = flat.from_flat(messages.deserialize(TaskEventMessage.type_name, message.data))
         except SchemaError as error:
             raise SchemaError(error.what, where=f"event at {message.log_time}", hint="dari events LOG") from error
+        if event.source.startswith(OWN_SOURCES):
+            self._play_gap(pipeline, event)
         if event.source.startswith(OWN_SOURCES) or event.source not in self._sources:
             return
         source = event.source
@@ -180,6 +209,15 @@ class HubPlayer(Player):
         # The ledger judges it again; what it said the first time would else stand there twice.
         payload = codec.encode(msgspec.structs.replace(event, flags=()))
         self._put(pipeline, source, channel, payload, message, NO_STAMP)
+
+    def _play_gap(self, pipeline: Pipeline, event: TaskEvent) -> None:
+        """The rules were told of a gap that the hub saw, and are told again."""
+        source, body = str(event.ext.get(ABOUT, "")), event.body
+        if source not in self._sources or not isinstance(body, Health) or body.code is not HealthCode.GAP:
+            return
+        if body.window is not None and body.window.t1_ns is not None:
+            text = body.text.removeprefix(f"{source}: ")
+            pipeline.gap(source, body.window.t0_ns, body.window.t1_ns, body.count, text)
 
     def _put(
         self, pipeline: Pipeline, source: str, channel: Channel, payload: bytes, message: PlayedMessage, stamp: int
@@ -208,6 +246,8 @@ class HubPlayer(Player):
     def close(self) -> None:
         """End the replayed run and close its log."""
         if self._pipeline is not None:
+            while self._waiting:
+                self._hand_over(self._pipeline, heapq.heappop(self._waiting)[2])
             self._places = self._pipeline.close("replayed")
             self._pipeline = None
 

@@ -26,6 +26,7 @@ from bridge.adapter import Adapter, Source, require
 from bridge.bus.client import HubClient
 from bridge.bus_port import BusPort
 from bridge.errors import DariError
+from bridge.lifeline import Lifeline, keep_stdout
 from bridge.site import load_text
 from bridge.site.load import ResolvedSource
 
@@ -177,43 +178,17 @@ class AdapterRun:
         say(self._start.source, level, text)
 
 
-def _watch_parent(stopping: threading.Event) -> None:
-    """Set `stopping` when standard input closes: the supervisor is gone, or wants this to end.
-
-    A signal's handler runs in the main thread alone, which an adapter may hold in a call that does not return.
-    """
-
-    def wait() -> None:
-        descriptor = sys.stdin.fileno()
-        while os.read(descriptor, 4096):
-            pass
-        stopping.set()
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
-
-
-def _read_start(stopping: threading.Event) -> Start | None:
-    """The first line of standard input; None when it was closed, being stopped, before there was one."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        part = os.read(sys.stdin.fileno(), 65536)  # nothing follows the line
-        if not part and stopping.is_set():
-            return None
-        if not part:
-            raise DariError(
-                "an adapter's process is started by `dari run`, which tells it on standard input what to do",
-                hint="dari run SITE",
-            )
-        line += part
-    return msgspec.json.decode(bytes(line), type=Start)
-
-
-def keep_stdout() -> int:
-    """The descriptor of standard output, which from now on is no one else's: what others print goes to standard error."""
-    sys.stdout.flush()
-    own = os.dup(1)
-    os.dup2(2, 1)
-    return own
+def _read_start(lifeline: Lifeline, stopping: threading.Event) -> Start | None:
+    """What to do; None when the process was stopped before it was told."""
+    line = lifeline.first_line()
+    if line:
+        return msgspec.json.decode(line, type=Start)
+    if stopping.is_set():
+        return None
+    raise DariError(
+        "an adapter's process is started by `dari run`, which tells it on standard input what to do",
+        hint="dari run SITE",
+    )
 
 
 def main() -> int:
@@ -232,10 +207,11 @@ def main() -> int:
             os.write(own, b".")
 
     try:
-        start = _read_start(stopping)
+        lifeline = Lifeline()
+        start = _read_start(lifeline, stopping)
         if start is None:
             return 0
-        _watch_parent(stopping)
+        lifeline.follow(end=stopping.set)
         # Libraries that an adapter imports may install handlers of their own: ours come back.
         return AdapterRun(start, stopping, alive).run(before=heed_signals)
     except DariError as error:

@@ -8,15 +8,14 @@ sends what it had received, then the hub closes the log.
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +25,10 @@ import msgspec
 import zmq
 
 from bridge.bus import frame
-from bridge.errors import DariError, MissingPackageError, NotConnectedError, SchemaError, SiteError, UsageError
-from bridge.hub_process import HubSaid, HubStart
+from bridge.child import ChildProcess, how
+from bridge.errors import MissingPackageError, SchemaError, SiteError, UsageError
+from bridge.hub_keeper import HubKeeper
+from bridge.hub_process import HubStart
 from bridge.pipeline import Totals
 from bridge.runtime import Start
 from bridge.schema import ids
@@ -39,7 +40,15 @@ FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 15.0
 STEADY_S = 20.0
 """An adapter that has run this long is taken as sound: its next fall starts again with the first backoff."""
+RETURN_S = 8.0
+"""How long an adapter that is asked to stop has, before its process ends without it."""
+CONFIRM_S = 15.0
+"""How long the hub may confirm nothing of what a stopped adapter has sent, before the rest is given up."""
 STOP_S = 20.0
+"""How long a process that is asked to stop may give no sign of life; longer than what it waits for by itself."""
+PATIENCE_S = 5.0
+LONGEST_ADDRESS = 100
+"""A path of a socket has 107 bytes at most on Linux, 103 on macOS."""
 
 
 @dataclass
@@ -48,9 +57,10 @@ class _Child:
 
     name: str
     restart: bool
-    process: subprocess.Popen[bytes] | None = None
+    process: ChildProcess | None = None
     epoch: int = 0
     started: float = 0.0
+    sign: float = 0.0
     backoff: float = FIRST_BACKOFF_S
     next_start: float = 0.0
     ended: bool = False
@@ -60,13 +70,27 @@ class _Child:
 
 @dataclass
 class Outcome:
-    """How a run ended: where the results lie, what the hub counted, each source's last exit code, restarts."""
+    """How a run ended.
+
+    Attributes:
+        places: where the results lie, oldest first.
+        remarks: of a place, why it was not closed.
+        totals: what the hubs counted.
+        uncounted: how many hubs were killed before they could say what they counted.
+        codes: each source's last exit code, negative for a signal.
+        restarts: how often each source's adapter was started again.
+        hub_restarts: how often another hub was started.
+        hub_code: exit code of the last hub.
+    """
 
     places: list[str] = field(default_factory=list)
+    remarks: dict[str, str] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)
+    uncounted: int = 0
     codes: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     hub_restarts: int = 0
+    hub_code: int = 0
 
 
 class Supervisor:
@@ -94,18 +118,12 @@ class Supervisor:
         self._python = python
         self.run_id = run_id or ids.uuid7()
         self.realtime_ns, self.monotonic_ns = _clock_pair()
-        self._place = Path(tempfile.mkdtemp(prefix="dari-"))
-        self.address = f"ipc://{self._place}/hub"
-        self._hub: subprocess.Popen[bytes] | None = None
-        self._hub_ready = threading.Event()
-        self._hub_restarts = 0
-        self._reader: threading.Thread | None = None
-        self._said: list[HubSaid] = []
+        place = _socket_folder()
+        # However this object ends, its folder goes.
+        self._sweep = weakref.finalize(self, shutil.rmtree, place, ignore_errors=True)
+        self.address = f"ipc://{place}/hub"
+        self._hub = HubKeeper(self._hub_start, python=python, say=say)
         self._children = {s.name: _Child(s.name, s.config.restart) for s in site.sources if s.config.enabled}
-        self._context = zmq.Context()
-        self._notes = self._context.socket(zmq.DEALER)
-        self._notes.setsockopt(zmq.LINGER, 200)
-        self._outcome = Outcome()
 
     @property
     def base_ns(self) -> int:
@@ -115,41 +133,45 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """Process ids of what runs now, by source; the hub's is named `hub`."""
         found = {c.name: c.process.pid for c in self._children.values() if c.process is not None}
-        if self._hub is not None and self._hub.poll() is None:
-            found["hub"] = self._hub.pid
-        return found
+        hub = self._hub.pid()
+        return found if hub is None else {**found, "hub": hub}
 
-    def run(self, stopping: threading.Event, seconds: float | None = None) -> Outcome:
+    def run(
+        self, stopping: threading.Event, seconds: float | None = None, hurry: threading.Event | None = None
+    ) -> Outcome:
         """Start everything, keep it running until `stopping` is set, `seconds` have passed or every source has ended.
 
+        `hurry`, set while it stops, ends without waiting for sources that take their time.
+
         Raises:
-            DariError: the hub could not start (the sink's directory can not be written, say).
+            DariError: the hub could not start (the sink's directory can not be written, say), or can not go on.
         """
-        try:
-            self._start_hub(first=True)
+        hurry = hurry or threading.Event()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._sweep)
+            context = zmq.Context()
+            stack.callback(context.term)
+            self._notes = context.socket(zmq.DEALER)
+            self._notes.setsockopt(zmq.LINGER, 200)
+            stack.callback(self._notes.close)
+            stack.callback(self._hub.kill)
+            stack.callback(self._end_children)
+            self._hub.start(stopping)
             self._notes.connect(self.address)
             end = None if seconds is None else time.monotonic() + seconds
-            for child in self._children.values():
-                self._start_child(child)
             while not stopping.is_set() and (end is None or time.monotonic() < end):
-                self._watch_hub()
+                self._hub.watch()
                 for child in self._children.values():
                     self._watch(child)
                 if all(child.ended for child in self._children.values()):
                     break
                 stopping.wait(0.05)
-            self._stop()
-            return self._result()
-        finally:
-            self._kill()
-            self._notes.close()
-            self._context.term()
-            shutil.rmtree(self._place, ignore_errors=True)
+            self._stop(hurry)
+            self._hub.stop(hurry)
+            return self._outcome()
 
-    # -- the hub -----------------------------------------------------------------------------------------------------
-
-    def _start_hub(self, first: bool) -> None:
-        start = HubStart(
+    def _hub_start(self, part: int) -> HubStart:
+        return HubStart(
             site_text=self._site.text,
             site_path=str(self._site.path),
             address=self.address,
@@ -157,49 +179,8 @@ class Supervisor:
             realtime_ns=self.realtime_ns,
             monotonic_ns=self.monotonic_ns,
             directory=str(self._directory),
+            part=part,
         )
-        self._hub_ready.clear()
-        self._hub = self._spawn("bridge.hub_process", msgspec.json.encode(start), stdout=subprocess.PIPE)
-        self._reader = threading.Thread(target=self._read_hub, args=(self._hub,), name="hub-reader", daemon=True)
-        self._reader.start()
-        deadline = time.monotonic() + 30
-        while not self._hub_ready.wait(0.05):
-            code = self._hub.poll()
-            if code is not None and first:
-                raise DariError(
-                    f"the hub could not start (exit code {code}); what it said stands above",
-                    hint="dari check SITE, dari doctor",
-                )
-            if code is not None or time.monotonic() > deadline:
-                break
-
-    def _read_hub(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                try:
-                    said = msgspec.json.decode(line, type=HubSaid)
-                except msgspec.MsgspecError:
-                    self._say(line.decode(errors="replace").rstrip())
-                    continue
-                if said.ready:
-                    self._hub_ready.set()
-                else:
-                    self._said.append(said)
-
-    def _watch_hub(self) -> None:
-        if self._hub is None or self._hub.poll() is None:
-            return
-        code = self._hub.returncode
-        _close_pipe(self._hub)
-        self._hub_restarts += 1
-        self._say(
-            f"hub          error: ended {_how(code)}; a new one is started with a new log. The log it wrote is kept: "
-            "`dari info` reads it"
-        )
-        if self._hub_restarts > 5 or code == DariError.exit_code:
-            raise DariError("the hub can not go on; what it said stands above", hint="dari doctor")
-        self._start_hub(first=False)
 
     # -- adapters ----------------------------------------------------------------------------------------------------
 
@@ -212,137 +193,136 @@ class Supervisor:
             run_id=self.run_id,
             epoch=child.epoch,
             base_ns=self.base_ns,
+            return_s=RETURN_S,
+            confirm_s=CONFIRM_S,
         )
-        child.process = self._spawn("bridge.runtime", msgspec.json.encode(start))
+        child.epoch += 1
         child.started = time.monotonic()
+        try:
+            child.process = ChildProcess(self._python, "bridge.runtime", msgspec.json.encode(start))
+        except OSError as error:
+            child.code = 1
+            self._say(f"{child.name:<12} error: no process can be started for it: {error.strerror or error}")
+            self._schedule(child)
 
     def _watch(self, child: _Child) -> None:
         if child.ended:
             return
-        now = time.monotonic()
         if child.process is None:
-            if now >= child.next_start:
-                child.epoch += 1
-                child.restarts += 1
-                self._note(child.name, "restarted", f"start {child.epoch + 1} of this source")
+            if time.monotonic() >= child.next_start:
+                if child.epoch:
+                    child.restarts += 1
+                    self._note(child.name, "restarted", f"start {child.epoch + 1} of this source")
                 self._start_child(child)
             return
-        code = child.process.poll()
+        code = child.process.ended()
         if code is None:
             return
         child.code = code
-        _close_pipe(child.process)
+        child.process.close()
         child.process = None
         if code == 0:
             child.ended = True
             self._say(f"{child.name:<12} ended")
-            return
-        if code in FINAL_CODES or not child.restart:
+        elif code in FINAL_CODES or not child.restart:
             child.ended = True
             why = "a restart can not mend it" if code in FINAL_CODES else "`restart: false` in the site file"
-            self._say(f"{child.name:<12} error: ended {_how(code)} and stays down: {why}; the others go on")
-            self._note(child.name, "ended", f"ended {_how(code)} and stays down")
-            return
-        if now - child.started > STEADY_S:
-            child.backoff = FIRST_BACKOFF_S
+            self._say(f"{child.name:<12} error: ended {how(code)} and stays down: {why}; the others go on")
+            self._note(child.name, "ended", f"ended {how(code)} and stays down")
+        else:
+            if time.monotonic() - child.started > STEADY_S:
+                child.backoff = FIRST_BACKOFF_S
+            wait = self._schedule(child)
+            self._say(
+                f"{child.name:<12} error: ended {how(code)}; it is started again in {wait:.1f} s; the others go on"
+            )
+            self._note(child.name, "ended", f"ended {how(code)}")
+
+    def _schedule(self, child: _Child) -> float:
+        """Set when it is started again; returns in how many seconds that is."""
         # Jitter, so that a dozen sources that lost the same switch do not come back in one beat.
         wait = child.backoff * random.uniform(0.8, 1.2)
         child.backoff = min(child.backoff * 2, MAX_BACKOFF_S)
-        child.next_start = now + wait
-        self._say(f"{child.name:<12} error: ended {_how(code)}; it is started again in {wait:.1f} s; the others go on")
-        self._note(child.name, "ended", f"ended {_how(code)}")
+        child.next_start = time.monotonic() + wait
+        return wait
 
     def _note(self, source: str, code: str, text: str) -> None:
         at = time.monotonic_ns() + self.base_ns
-        self._notes.send(frame.encode(frame.Note(source=source, code=code, text=text, at_ns=at)))
+        # While there is no hub for long, what was said on standard error must do.
+        with contextlib.suppress(zmq.Again):
+            self._notes.send(frame.encode(frame.Note(source=source, code=code, text=text, at_ns=at)), zmq.NOBLOCK)
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
-    def _stop(self) -> None:
-        live = [c for c in self._children.values() if c.process is not None]
-        for child in live:
-            assert child.process is not None
-            if child.process.poll() is None:
-                child.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_S
-        for child in live:
-            assert child.process is not None
+    def _stop(self, hurry: threading.Event) -> None:
+        """Ask every adapter to stop, and wait as long as each gives signs that it does."""
+        begun = time.monotonic()
+        for child in self._children.values():
+            child.sign = begun
+            if child.process is not None:
+                child.process.stop()
+        told = False
+        while live := [child for child in self._children.values() if child.process is not None]:
             # A hub that fell while the adapters were stopping would keep them waiting for nothing.
-            while child.process.poll() is None and time.monotonic() < deadline:
-                self._watch_hub()
-                time.sleep(0.02)
-            if child.process.poll() is None:
-                self._say(f"{child.name:<12} error: did not stop within {STOP_S:.0f} s and was killed")
-                child.process.kill()
-                child.process.wait()
-            child.code = child.process.returncode
-            _close_pipe(child.process)
+            self._hub.watch(stopping=True)
+            for child in live:
+                self._see_out(child, hurry.is_set())
+            if not told and time.monotonic() - begun > PATIENCE_S:
+                told = True
+                names = ", ".join(child.name for child in live)
+                self._say(f"stopping     waiting for {names} to send what they hold; Ctrl-C again: do not wait")
+            time.sleep(0.02)
+
+    def _see_out(self, child: _Child, hurry: bool) -> None:
+        """Look whether a child that was asked to stop has; kill it when it gives no sign of life."""
+        process = child.process
+        assert process is not None
+        now = time.monotonic()
+        code = process.ended()
+        if code is None and process.heard():
+            child.sign = now
+        if code is None and (hurry or now - child.sign > STOP_S):
+            why = "was not waited for" if hurry else f"gave no sign that it stops for {STOP_S:.0f} s"
+            self._say(f"{child.name:<12} error: {why} and was killed; what it still held is lost")
+            code = process.kill()
+        if code is not None:
+            # Ended by the signal itself: it had not come so far as to heed it, let alone to receive anything.
+            child.code = 0 if code == -signal.SIGTERM else code
+            process.close()
             child.process = None
-        if self._hub is not None and self._hub.poll() is None:
-            self._hub.send_signal(signal.SIGTERM)
-            try:
-                self._hub.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._say(
-                    f"hub          error: did not stop within {STOP_S:.0f} s and was killed; its log was not closed"
-                )
-                self._hub.kill()
-                self._hub.wait()
 
-    def _kill(self) -> None:
-        processes = [c.process for c in self._children.values() if c.process is not None]
-        if self._hub is not None:
-            processes.append(self._hub)
-        for process in processes:
-            if process.poll() is None:
+    def _end_children(self) -> None:
+        """End what still runs after an error: there is no hub to send to, but a device should see its client take leave."""
+        live = [child.process for child in self._children.values() if child.process is not None]
+        for process in live:
+            process.stop()
+        deadline = time.monotonic() + PATIENCE_S
+        for process in live:
+            if process.wait(max(0.0, deadline - time.monotonic())) is None:
                 process.kill()
-                process.wait()
-            _close_pipe(process)
+            process.close()
 
-    def _result(self) -> Outcome:
-        if self._reader is not None:
-            self._reader.join(5.0)
-        outcome = self._outcome
-        for said in self._said:
-            outcome.places.extend(said.closed)
-            if said.totals is not None:
-                outcome.totals = said.totals
-        outcome.codes = {c.name: c.code for c in self._children.values()}
-        outcome.restarts = {c.name: c.restarts for c in self._children.values()}
-        outcome.hub_restarts = self._hub_restarts
-        return outcome
-
-    def _spawn(self, module: str, first_line: bytes, stdout: int | None = None) -> subprocess.Popen[bytes]:
-        # A session of its own for each child: a Ctrl-C in the terminal reaches the supervisor alone, which then stops
-        # adapters before the hub.
-        process = subprocess.Popen(
-            [self._python, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=stdout,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
+    def _outcome(self) -> Outcome:
+        record = self._hub.record
+        return Outcome(
+            places=record.places,
+            remarks=record.remarks,
+            totals=record.totals,
+            uncounted=record.uncounted,
+            codes={c.name: c.code for c in self._children.values()},
+            restarts={c.name: c.restarts for c in self._children.values()},
+            hub_restarts=record.restarts,
+            hub_code=record.code,
         )
-        assert process.stdin is not None
-        try:
-            process.stdin.write(first_line + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError as error:
-            raise NotConnectedError(f"{module} ended before it was told what to do") from error
-        return process
 
 
-def _close_pipe(process: subprocess.Popen[bytes]) -> None:
-    """Let go of a child's lifeline; what it prints is closed by the thread that reads it."""
-    if process.stdin is not None and not process.stdin.closed:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-
-
-def _how(code: int) -> str:
-    """An exit code in words."""
-    if code < 0:
-        return f"by signal {signal.Signals(-code).name}"
-    return f"with exit code {code}"
+def _socket_folder() -> Path:
+    """A folder of this user's alone for the hub's socket, with a path that is short enough for one."""
+    place = Path(tempfile.mkdtemp(prefix="dari-"))
+    if len(f"ipc://{place}/hub".encode()) <= LONGEST_ADDRESS:
+        return place
+    place.rmdir()
+    return Path(tempfile.mkdtemp(prefix="dari-", dir="/tmp"))
 
 
 def _clock_pair() -> tuple[int, int]:

@@ -329,10 +329,11 @@ def _from_walk(file: BinaryIO, size: int, progress: Progress | None) -> Layout:
             progress(at, size)
         file.seek(at)
         head = file.read(RECORD_HEAD.size)
-        if len(head) < RECORD_HEAD.size:
+        content = at + RECORD_HEAD.size
+        # A log that is being written may have grown since its size was taken.
+        if len(head) < RECORD_HEAD.size or content > size:
             break
         opcode, length = RECORD_HEAD.unpack(head)
-        content = at + RECORD_HEAD.size
         if opcode == 0:
             layout.problems.append(f"nothing but padding from byte {at} on")
             break

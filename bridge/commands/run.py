@@ -26,18 +26,31 @@ def _run(args: argparse.Namespace) -> int:
     import threading
     from pathlib import Path
 
-    from bridge.errors import UsageError
+    from bridge.errors import LogError, UsageError
     from bridge.site import load
     from bridge.supervisor import Supervisor
 
-    if args.seconds is not None and args.seconds <= 0:
-        raise UsageError(f"--seconds {args.seconds:g} is not more than 0")
+    if args.seconds is not None and not 0 < args.seconds < threading.TIMEOUT_MAX:
+        raise UsageError(f"--seconds {args.seconds:g} is no time to run for", hint="give a number over 0")
     site = load(Path(args.site))
     directory = Path(args.out) if args.out else Path.cwd()
-    directory.mkdir(parents=True, exist_ok=True)
-    stopping = threading.Event()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogError(
+            f"the folder for what is recorded can not be made: {error.strerror or error}",
+            where=str(directory),
+            hint="give --out a folder that you may write to",
+        ) from error
+    stopping, hurry = threading.Event(), threading.Event()
+
+    def stop(*_: object) -> None:
+        if stopping.is_set():
+            hurry.set()
+        stopping.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, stop)
 
     def say(line: str) -> None:
         if not args.quiet or "error" in line:
@@ -45,7 +58,7 @@ def _run(args: argparse.Namespace) -> int:
 
     supervisor = Supervisor(site, directory=directory, say=say)
     say(f"run {str(supervisor.run_id)[:13]} of {site.site.site.name}; Ctrl-C stops it and closes the log")
-    outcome = supervisor.run(stopping, args.seconds)
+    outcome = supervisor.run(stopping, args.seconds, hurry)
     for line in closing_lines(outcome):
         print(line)
     return exit_code(outcome)
@@ -59,19 +72,40 @@ def closing_lines(outcome: Outcome) -> list[str]:
         f"{totals.duplicates} duplicates dropped, {totals.violations} illegal transitions flagged, "
         f"{totals.refused} frames refused, {sum(outcome.restarts.values())} restarts"
     ]
+    if outcome.uncounted:
+        hubs = "the hub that was" if outcome.uncounted == 1 else f"the {outcome.uncounted} hubs that were"
+        lines.append(f"not counted: what {hubs} killed had written; dari info counts it")
+    if totals.rules_failed:
+        lines.append(f"error: {totals.rules_failed}; please report it")
+    for name, counts in totals.rules.items():
+        told = [f"{counts[word]} {text}" for word, text in _RULES.items() if counts.get(word)]
+        if told:
+            lines.append(f"rules: {name}: {', '.join(told)}")
     for place in outcome.places:
-        lines.append(f"log: {place}")
+        remark = outcome.remarks.get(place, "")
+        lines.append(f"log: {place}" + (f" ({remark})" if remark else ""))
     if outcome.places:
         lines.append(f"next: dari info {outcome.places[-1]}")
     return lines
 
 
+_RULES = {
+    "late": "inputs came too late for their place in the order",
+    "undecodable": "messages could not be decoded",
+    "bad": "values were of bad quality",
+    "mismatches": "evaluations met a value of the wrong kind",
+    "unknown_alarms": "alarm codes are not in the table",
+}
+"""What of the rule stage's counts is worth a line, and how it is said."""
+
+
 def exit_code(outcome: Outcome) -> int:
-    """0 when every source ended well; otherwise the first source's code that did not."""
-    for code in outcome.codes.values():
+    """0 when the hub and every source ended well; otherwise the hub's code, or the first source's that did not."""
+    for code in (outcome.hub_code, *outcome.codes.values()):
         if code > 0:
             return code
-    return 1 if any(code < 0 for code in outcome.codes.values()) or not outcome.places else 0
+    fell = outcome.hub_code < 0 or any(code < 0 for code in outcome.codes.values())
+    return 1 if fell or not outcome.places or outcome.totals.rules_failed else 0
 
 
 run = Command(
@@ -79,5 +113,7 @@ run = Command(
     help="connect what a site file names, and record it",
     configure=_configure,
     run=_run,
+    description="Connects what a site file names and records it, until Ctrl-C: then every source sends what it had\n"
+    "received, and the log is closed. A second Ctrl-C does not wait for sources that take their time.",
     epilog="dari check SITE says what is wrong with a site file; dari init writes one.",
 )

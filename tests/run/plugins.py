@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from bridge.adapter import Adapter, Channel, ChannelKind, Options, Port, Requirement, SignalConfig, Source
+from bridge.errors import LogError
 from bridge.schema import Signal, codec
 from bridge.sink import Batch, RunInfo, Sink
 
@@ -54,6 +57,64 @@ class TickAdapter(Adapter):
             Path(f"{options.tally}.{self.source.epoch}").write_text(str(done))
 
 
+class StuckOptions(TickOptions, frozen=True, kw_only=True):
+    """`how`: `sleep` lets other threads run, `hold` does not, `construct` never gets as far as that."""
+
+    how: str = "sleep"
+
+
+class StuckAdapter(TickAdapter):
+    """Counts to `count`, and then never returns."""
+
+    options_type = StuckOptions
+
+    def __init__(self, source: Source, options: StuckOptions, signals: dict[str, SignalConfig]) -> None:
+        super().__init__(source, options, signals)
+        # The site file's check makes one too, of a run that is none.
+        if options.how == "construct" and source.run_id.int:
+            Path(f"{options.tally}.begun").touch()
+            time.sleep(3600)
+
+    def run(self, port: Port) -> None:
+        """Count, and hang in a call that no signal's handler can interrupt."""
+        options = self.options
+        assert isinstance(options, StuckOptions)
+        super().run(port)
+        # A call into C takes no notice of a Python handler; PyDLL keeps the interpreter's lock, CDLL lets go of it.
+        library = ctypes.PyDLL(None) if options.how == "hold" else ctypes.CDLL(None)
+        while True:
+            library.sleep(3600)
+
+
+class SlowReturnAdapter(TickAdapter):
+    """Takes its time to stop, and receives something while it does."""
+
+    def run(self, port: Port) -> None:
+        """Count, then say goodbye at length."""
+        super().run(port)
+        time.sleep(2.0)
+        port.signal(Signal("tick", -1))
+
+
+class ChattyAdapter(TickAdapter):
+    """Prints to standard output, as libraries do."""
+
+    def run(self, port: Port) -> None:
+        """Print from Python and from below it, then count."""
+        print("from Python", flush=True)
+        os.write(1, b"from below\n")
+        super().run(port)
+
+
+class AbruptAdapter(TickAdapter):
+    """Calls `sys.exit` in the middle, as some libraries do."""
+
+    def run(self, port: Port) -> None:
+        """Count, then exit."""
+        super().run(port)
+        sys.exit("no license")
+
+
 class NeedyAdapter(Adapter):
     """Needs what no machine has."""
 
@@ -62,6 +123,19 @@ class NeedyAdapter(Adapter):
     def run(self, port: Port) -> None:
         """Never reached."""
         raise AssertionError("a required module is missing, so this must not run")
+
+
+class AwayAdapter(TickAdapter):
+    """A source whose peer is there on its first start only."""
+
+    def run(self, port: Port) -> None:
+        """Count, or wait for a peer that does not come."""
+        if self.source.epoch == 0:
+            super().run(port)
+            return
+        port.disconnected("no answer")
+        Path(f"{self.options.tally}.waiting").touch()
+        port.stopping.wait()
 
 
 class JsonlOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,3 +194,42 @@ class JsonlSink(Sink):
         self.file.write(json.dumps({"closed": reason}) + "\n")
         self.file.close()
         return str(self.path)
+
+
+class FailingSink(JsonlSink):
+    """A disk that is full as long as there is a file `full` in the folder."""
+
+    def _check(self) -> None:
+        if (Path(self.options.directory) / "full").exists():
+            raise LogError("the disk is full", where=str(self.path), hint="make room")
+
+    def open(self, run: RunInfo) -> None:
+        """Make the file, if there is room."""
+        self.path = Path(self.options.directory) / f"{run.part}.jsonl"
+        self._check()
+        super().open(run)
+
+    def flush(self) -> None:
+        """To the disk, if there is room."""
+        self._check()
+        super().flush()
+
+
+class SlowCloseSink(JsonlSink):
+    """Takes its time to close."""
+
+    def close(self, reason: str) -> str:
+        """Say that it has begun, and wait."""
+        self.flush()
+        (Path(self.options.directory) / "closing").touch()
+        time.sleep(20)
+        return super().close(reason)
+
+
+class ChattySink(JsonlSink):
+    """Prints to standard output, as libraries do, without ending the line."""
+
+    def open(self, run: RunInfo) -> None:
+        """Print, then do what the other does."""
+        print("a library says hello", end="", flush=True)
+        super().open(run)

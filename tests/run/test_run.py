@@ -2,114 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zmq
 
 from bridge.bus import frame
-from bridge.errors import DariError
-from bridge.site import load
-from bridge.supervisor import Outcome, Supervisor
-
-ROOT = Path(__file__).parents[2]
-
-
-def write_site(folder: Path, sources: dict[str, str], *, sink: str = "tests.run.plugins:JsonlSink") -> Path:
-    """A site file whose sources are given as YAML bodies; assets and sink are made to fit."""
-    records = folder / "records"
-    records.mkdir(exist_ok=True)
-    text = "dari: 1\nsite: {name: test}\nassets:\n"
-    text += "".join(f"  {name}: {{cell: {name}}}\n" for name in sources)
-    text += "sources:\n"
-    for name, body in sources.items():
-        head = f"space: field\nasset: {name}\n"
-        text += f"  {name}:\n" + textwrap.indent(head + textwrap.dedent(body), "    ")
-    text += f"sinks:\n  rows:\n    sink: {sink}\n    options: {{directory: {json.dumps(str(records))}}}\n"
-    path = folder / "site.yaml"
-    path.write_text(text)
-    return path
-
-
-def tick(folder: Path, name: str, **options: object) -> str:
-    options = {"tally": str(folder / f"{name}.tally"), **options}
-    return f"adapter: tests.run.plugins:TickAdapter\noptions: {json.dumps(options)}\n"
-
-
-def rows(folder: Path) -> list[dict]:
-    """Every whole line of every sink's file, oldest file first."""
-    found = []
-    for path in sorted((folder / "records").glob("*.jsonl"), key=lambda p: p.stat().st_ctime_ns):
-        for line in path.read_text().splitlines():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return found
-
-
-def ticks(folder: Path, source: str) -> list[int]:
-    return [value for row in rows(folder) if row.get("source") == source for value in row.get("values", [])]
-
-
-def health(folder: Path, code: str) -> list[dict]:
-    bodies = [row["event"]["body"] for row in rows(folder) if "event" in row]
-    return [body for body in bodies if body["kind"] == "health" and body["code"] == code]
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
-class Running:
-    """A supervisor in a thread of this process."""
-
-    def __init__(self, site: Path, folder: Path) -> None:
-        self.lines: list[str] = []
-        self.supervisor = Supervisor(load(site), directory=folder, say=self.lines.append)
-        self.stopping = threading.Event()
-        self.outcome: Outcome | None = None
-        self.error: DariError | None = None
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    def _run(self) -> None:
-        try:
-            self.outcome = self.supervisor.run(self.stopping)
-        except DariError as error:
-            self.error = error
-
-    def stop(self) -> Outcome:
-        self.stopping.set()
-        self.thread.join(60)
-        assert self.outcome is not None, self.error
-        return self.outcome
-
-
-@pytest.fixture
-def running(tmp_path):
-    started: list[Running] = []
-
-    def start(sources: dict[str, str]) -> Running:
-        started.append(Running(write_site(tmp_path, sources), tmp_path))
-        return started[-1]
-
-    yield start
-    for run in started:
-        run.stopping.set()
-        run.thread.join(60)
+from tests.run.run_rig import alive, children, eventually, health, rows, tick, ticks, write_site
 
 
 def test_a_clean_stop_loses_nothing(tmp_path, running):
@@ -208,35 +109,10 @@ def test_a_stranger_with_garbage_costs_nothing(tmp_path, running):
     assert ticks(tmp_path, "one") == list(range(int((tmp_path / "one.tally.0").read_text())))
 
 
-def start_command(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bridge.cli", *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie still answers to signal 0, but it runs no more.
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-
-
-def children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_dari_run_stops_on_a_signal_and_closes_the_log(tmp_path, number):
+def test_dari_run_stops_on_a_signal_and_closes_the_log(tmp_path, number, command):
     site = write_site(tmp_path, {"one": tick(tmp_path, "one")})
-    process = start_command("run", str(site), "--out", str(tmp_path))
+    process = command("run", str(site), "--out", str(tmp_path))
     eventually(lambda: len(ticks(tmp_path, "one")) > 20)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -248,9 +124,9 @@ def test_dari_run_stops_on_a_signal_and_closes_the_log(tmp_path, number):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
-def test_nothing_outlives_a_killed_supervisor(tmp_path):
+def test_nothing_outlives_a_killed_supervisor(tmp_path, command):
     site = write_site(tmp_path, {"one": tick(tmp_path, "one")})
-    process = start_command("run", str(site), "--out", str(tmp_path))
+    process = command("run", str(site), "--out", str(tmp_path))
     eventually(lambda: len(ticks(tmp_path, "one")) > 20)
     started = children(process.pid)
     assert len(started) == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import zmq
@@ -28,6 +29,8 @@ DRAIN_S = 0.3
 UNANNOUNCED_S = 5.0
 """How long a hub that was not told that all senders are gone waits when it hears nothing; a live one is heard every second."""
 LONGEST_END_S = 30.0
+SILENT_S = 10.0
+"""A sender that has nothing to say is heard every second: one that is not for so long hangs."""
 STALL_S = 0.5
 SETTLE_S = 0.3
 FRAMES_A_TURN = 256
@@ -60,14 +63,23 @@ class Hub:
         base_ns: makes the recorder's timeline from this host's monotonic clock.
         settle_s: how long the rules' time stands still at first: a hub that takes over is first sent what its predecessor
             had not confirmed, and that must not count as late.
+        say: takes a source, a level and a text for the person at the machine.
 
     Raises:
         DariError: it can not listen there.
     """
 
-    def __init__(self, address: str, pipeline: Pipeline, base_ns: int, settle_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        pipeline: Pipeline,
+        base_ns: int,
+        settle_s: float = 0.0,
+        say: Callable[[str, str, str], None] = lambda source, level, text: None,
+    ) -> None:
         self._pipeline = pipeline
         self._base = base_ns
+        self._say = say
         self._peers = Peers()
         self._asked: dict[bytes, float] = {}
         self._heard: dict[str, int] = {}
@@ -111,10 +123,13 @@ class Hub:
             if now - turned > STALL_S and now - self._settled > 2.0:
                 # It stood still (SIGSTOP, a disk that hangs): what was sent meanwhile is only now on its way in here.
                 self._settled = now + SETTLE_S
+                for peer in self._peers:
+                    peer.heard_s = now
             turned = now
             if now - advanced >= ADVANCE_S:
                 advanced = now
                 self._advance(now)
+                self._miss(now)
             if now - flushed >= FLUSH_S or self._received >= FLUSH_BYTES:
                 self.flush()
                 flushed = time.monotonic()
@@ -128,6 +143,23 @@ class Hub:
         behind = [arrival for arrival in self._heard.values() if arrival > now - BEHIND_NS]
         self._heard.clear()
         self._pipeline.advance(now, min([now, *behind]))
+
+    def _miss(self, now_s: float) -> None:
+        """Say of each sender when it falls silent: its process hangs, or was stopped."""
+        for peer in self._peers.current():
+            silent = now_s - peer.heard_s
+            if peer.ended or peer.down or (silent > SILENT_S) == peer.missed:
+                continue
+            peer.missed = not peer.missed
+            name = peer.source.name
+            if peer.missed:
+                text = f"its process has not been heard for {silent:.0f} s: it hangs, or was stopped"
+                window = Interval(t0_ns=self._now() - round(silent * 1e9), t1_ns=self._now())
+                self._pipeline.health(name, HealthCode.SILENCE, text, window=window)
+                self._say(name, "error", f"{text}; end process {peer.pid} to have it started again")
+            else:
+                self._pipeline.health(name, HealthCode.CONNECTED, "its process is heard again")
+                self._say(name, "info", "its process is heard again")
 
     def step(self, timeout_s: float) -> int:
         """Take what is there, waiting at most `timeout_s` for the first frame; returns the number of frames taken."""
@@ -207,6 +239,7 @@ class Hub:
         """The sender, if it has said Hello from this route; else it is asked to."""
         peer = self._peers.find(name, epoch)
         if peer is not None and peer.route == route:
+            peer.heard_s = time.monotonic()
             return peer
         now = time.monotonic()
         if now - self._asked.get(route, 0.0) > 0.5:
@@ -217,6 +250,7 @@ class Hub:
     def _hello(self, route: bytes, header: frame.Hello) -> None:
         peer, fresh = self._peers.hello(route, header)
         self._asked.pop(route, None)
+        peer.heard_s = time.monotonic()
         if fresh:
             self._pipeline.declare(peer.source, peer.channels)
 
@@ -294,5 +328,7 @@ class Hub:
             code = HealthCode.RESTARTED
         else:
             code = HealthCode.DISCONNECTED
+            for peer in self._peers.current():
+                peer.down = peer.down or peer.source.name == header.source
         window = Interval(t0_ns=header.at_ns, t1_ns=header.at_ns)
         self._pipeline.health(header.source, code, header.text, window=window)

@@ -20,7 +20,7 @@ import msgspec
 
 from bridge.errors import DariError
 from bridge.hub import Hub
-from bridge.lifeline import Lifeline, keep_stdout
+from bridge.lifeline import Lifeline, keep_stdout, say
 from bridge.pipeline import Pipeline, Totals
 from bridge.rules.stage import RuleStage
 from bridge.schema import Space, ids
@@ -121,9 +121,8 @@ def serve(start: HubStart, stopping: threading.Event, unannounced: threading.Eve
     sinks = site.make_sinks()
     pipeline = _pipeline(start, site, run, sinks)
     try:
-        hub = Hub(
-            start.address, pipeline, start.realtime_ns - start.monotonic_ns, settle_s=SETTLE_S if start.part else 0.0
-        )
+        base_ns, settle_s = start.realtime_ns - start.monotonic_ns, SETTLE_S if start.part else 0.0
+        hub = Hub(start.address, pipeline, base_ns, settle_s, say)
         line.say(HubSaid(ready=True, opened=[str(sink.path) for sink in sinks if sink.path != Path()]))
         hub.serve(stopping, unannounced)
         places = hub.close("stopped")

@@ -5,6 +5,7 @@ Standard input stays open as long as the supervisor lives, so that nothing outli
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -51,3 +52,11 @@ def keep_stdout() -> int:
     own = os.dup(1)
     os.dup2(2, 1)
     return own
+
+
+def say(source: str, level: str, text: str) -> None:
+    """One line on standard error for the person at the machine."""
+    mark = "" if level == "info" else f"{level}: "
+    # A terminal that is gone must not end a source.
+    with contextlib.suppress(OSError):
+        print(f"{source:<12} {mark}{text}", file=sys.stderr, flush=True)

@@ -34,6 +34,9 @@ class Peer:
         last_aligned: aligned time of its newest record, or its predecessor's.
         away: its predecessor fell, and no data of the source has come since.
         ended: it has said goodbye.
+        heard_s: when it was heard last, on this host's monotonic clock.
+        missed: that it is not heard was said.
+        down: the supervisor has said that its process ended; that it is not heard is no news then.
     """
 
     source: Source
@@ -46,6 +49,9 @@ class Peer:
     last_aligned: int | None = None
     away: bool = False
     ended: bool = False
+    heard_s: float = 0.0
+    missed: bool = False
+    down: bool = False
 
     def back_at(self, batch: Batch) -> int | None:
         """The aligned time at which its data goes on, or None: what an adapter says of itself is no data of its source yet."""

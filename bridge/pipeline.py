@@ -10,7 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -39,7 +39,18 @@ from bridge.voices import Voices
 T = TypeVar("T")
 
 WATERMARK_TOPIC = "/dari/rules/watermark"
-"""What the rules had seen, ns on the timeline, each time that they saw more: a replay with these sees the same."""
+"""A table each time that the rules saw more. Its first row, `watermark`, says up to what aligned time; the others, named as the
+sources that they read, up to what arrival the hub had heard each, null where nothing had come. A replay sees the same by it."""
+MARK_EVERY_NS = 1_000_000_000
+"""How often it is told where the rules see nothing, so that a replay need not hold back more than that."""
+
+
+class _Mark(NamedTuple):
+    """How far the rules had seen at a moment, and what had come by then; ns on the timeline."""
+
+    watermark_ns: int
+    now_ns: int
+    heard: dict[str, int | None]
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -106,7 +117,10 @@ class Pipeline:
         self._sources = {source.name: source for source in sources}
         self._ledger = Ledger()
         self._dirty = True
-        self._marked: tuple[int | None, int] = (None, 0)
+        self._heard: dict[str, int | None] = dict.fromkeys(rules.sources)
+        self._marked = _Mark(0, 0, {})
+        self._unmarked: _Mark | None = None
+        self._released = self._late = 0
         self.totals = Totals()
         self._voices = Voices(
             run.run_id, run.part, declare=self._declare_own, write=self._write, spoken=self._count_event
@@ -155,6 +169,8 @@ class Pipeline:
         self._write(batch)
         for event, violations in flagged:
             self._violations(event, violations)
+        if batch.source in self._heard:
+            self._heard[batch.source] = max(self._heard[batch.source] or 0, int(batch.arrival.max()))
         self._ask_rules(lambda rules: rules.take(batch))
 
     def gap(self, source: str, t0: int | None, t1: int, count: int | None, text: str) -> None:
@@ -242,11 +258,27 @@ class Pipeline:
             return None
 
     def _mark(self, rules: RuleStage, found: bool) -> None:
-        """Write down how far the rules have seen, where they have seen more."""
-        mark, released = rules.watermark_ns, rules.released
-        if mark is not None and mark != self._marked[0] and (found or released != self._marked[1]):
-            self._marked = (mark, released)
-            self._voices.signal(self._spaces[0], WATERMARK_TOPIC, Signal("watermark", mark), self._now)
+        """Write down how far the rules have seen, when they have seen more; and how far they had, when something was late.
+
+        What is late depends on the watermark before it came, which may have moved on with nothing to be seen.
+        """
+        if rules.watermark_ns is None:
+            return
+        if rules.late != self._late and self._unmarked is not None:
+            self._write_mark(self._unmarked)
+        self._late = rules.late
+        mark = _Mark(rules.watermark_ns, self._now, dict(self._heard))
+        self._unmarked = None if mark.watermark_ns == self._marked.watermark_ns else mark
+        seen_more = found or rules.released != self._released
+        if self._unmarked is not None and (seen_more or self._now - self._marked.now_ns >= MARK_EVERY_NS):
+            self._write_mark(mark)
+            self._unmarked = None
+        self._released = rules.released
+
+    def _write_mark(self, mark: _Mark) -> None:
+        self._marked = mark
+        rows = [Signal("watermark", mark.watermark_ns), *(Signal(source, at) for source, at in mark.heard.items())]
+        self._voices.signals(self._spaces[0], WATERMARK_TOPIC, rows, mark.now_ns)
 
     def _count_rules(self) -> None:
         if self._rules is not None:

@@ -3,13 +3,12 @@
 Nothing here reads the wall clock, so the same log gives the same events whatever the rate. What rules and pipeline said in
 the recorded run is left out: they say it again, by the rules of the site file that is used now.
 
-Where the log tells how far the rules had seen at each moment, they see the same again: messages are handed over in the order of
-their arrival, and time goes on where it went on in the run, so that an input that was late then is late now.
+Where the log tells what had come each time that the rules looked, and how far they saw, they see the same again: an input that
+was late then is late now.
 """
 
 from __future__ import annotations
 
-import heapq
 from pathlib import Path
 
 import msgspec
@@ -50,8 +49,7 @@ class HubPlayer(Player):
         self._pipeline: Pipeline | None = None
         self._places: list[str] = []
         self._sequence: dict[str, int] = {}
-        self._waiting: list[tuple[int, int, PlayedMessage]] = []
-        self._played = 0
+        self._held: list[tuple[str, PlayedMessage]] = []
 
     def open(self, channels: list[PlayedChannel], options: dict[str, str]) -> list[str]:
         """Read the site file, and sort the log's channels by their source. See `Player.open`."""
@@ -144,25 +142,50 @@ class HubPlayer(Player):
         return pipeline
 
     def play(self, message: PlayedMessage) -> None:
-        """Hand one message to the pipeline; its log time is now."""
+        """Hand one message to the pipeline, or keep it until the rules had seen it; its log time is now."""
         if self._pipeline is None:
             self._pipeline = self._begin(message.log_time)
         if not self._watermarks:
             self._pipeline.advance(message.log_time)
             self._hand_over(self._pipeline, message)
-            return
-        # What is told apart by its place in the log comes in the order in which the log has it.
-        heapq.heappush(self._waiting, (message.publish_time, self._played, message))
-        self._played += 1
-        while self._waiting and self._waiting[0][0] <= message.log_time:
-            self._hand_over(self._pipeline, heapq.heappop(self._waiting)[2])
+        elif message.channel in self._watermarks:
+            self._look(self._pipeline, message)
+        else:
+            self._held.append((self._source_of(message), message))
+
+    def _look(self, pipeline: Pipeline, message: PlayedMessage) -> None:
+        """The rules looked at what the hub had heard by then, up to a watermark."""
+        mark, *rows = flat.from_signal_table(messages.deserialize(SignalTableMessage.type_name, message.data))
+        heard = {row.tag: row.value for row in rows}
+        due: list[PlayedMessage] = []
+        kept: list[tuple[str, PlayedMessage]] = []
+        for source, one in self._held:
+            if source in heard:
+                limit = heard[source]
+                had_come = isinstance(limit, int) and one.publish_time <= limit
+            else:
+                # What the hub said at the time of a look, it said after it.
+                had_come = one.publish_time < message.log_time
+            if had_come:
+                due.append(one)
+            else:
+                kept.append((source, one))
+        self._held = kept
+        for one in sorted(due, key=_arrival):
+            self._hand_over(pipeline, one)
+        if isinstance(mark.value, int):
+            pipeline.advance(message.log_time, watermark_ns=mark.value)
+
+    def _source_of(self, message: PlayedMessage) -> str:
+        """Who sent a message; all events share one topic, and say it themselves."""
+        bound = self._bound.get(message.channel)
+        if bound is not None:
+            return bound[0]
+        if message.channel not in self._events:
+            return ""
+        return str(messages.deserialize(TaskEventMessage.type_name, message.data).source)
 
     def _hand_over(self, pipeline: Pipeline, message: PlayedMessage) -> None:
-        if message.channel in self._watermarks:
-            mark = flat.from_signal_message(messages.deserialize(SignalMessage.type_name, message.data)).value
-            if isinstance(mark, int):
-                pipeline.advance(message.log_time, watermark_ns=mark)
-            return
         pipeline.tick(message.log_time)
         if message.channel in self._events:
             self._play_event(pipeline, message)
@@ -246,14 +269,19 @@ class HubPlayer(Player):
     def close(self) -> None:
         """End the replayed run and close its log."""
         if self._pipeline is not None:
-            while self._waiting:
-                self._hand_over(self._pipeline, heapq.heappop(self._waiting)[2])
+            for message in sorted((message for _, message in self._held), key=_arrival):
+                self._hand_over(self._pipeline, message)
+            self._held = []
             self._places = self._pipeline.close("replayed")
             self._pipeline = None
 
     def closing(self) -> str:
         """Where the new log lies."""
         return f"log: {', '.join(self._places)}" if self._places else ""
+
+
+def _arrival(message: PlayedMessage) -> int:
+    return message.publish_time
 
 
 def _one(value: int) -> NDArray[np.int64]:

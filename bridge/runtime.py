@@ -26,7 +26,7 @@ from bridge.adapter import Adapter, Source, require
 from bridge.bus.client import HubClient
 from bridge.bus_port import BusPort
 from bridge.errors import DariError
-from bridge.lifeline import Lifeline, keep_stdout
+from bridge.lifeline import Lifeline, keep_stdout, say
 from bridge.site import load_text
 from bridge.site.load import ResolvedSource
 
@@ -53,14 +53,6 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     base_ns: int
     return_s: float = 8.0
     confirm_s: float = 15.0
-
-
-def say(source: str, level: str, text: str) -> None:
-    """One line on standard error for the person at the machine."""
-    mark = "" if level == "info" else f"{level}: "
-    # A terminal that is gone must not end a source.
-    with contextlib.suppress(OSError):
-        print(f"{source:<12} {mark}{text}", file=sys.stderr, flush=True)
 
 
 class AdapterRun:

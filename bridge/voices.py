@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -111,11 +111,11 @@ class Voices:
         uncertainty = NO_STAMP if at.uncertainty_ns is None else at.uncertainty_ns
         self._speak(voice, channel, codec.encode(event), at.aligned_ns, at.received_ns, uncertainty)
 
-    def signal(self, space: Space, topic: str, signal: Signal, now_ns: int) -> None:
-        """A number of the pipeline's own, on a channel of its own."""
+    def signals(self, space: Space, topic: str, signals: Sequence[Signal], now_ns: int) -> None:
+        """Numbers of the pipeline's own, as one row batch of a table."""
         voice = self.of_space(space)
-        channel = self._channel(voice, signal.tag, ChannelKind.SIGNAL, "dari_msgs/msg/Signal", topic)
-        self._speak(voice, channel, codec.encode_signal(signal), now_ns, now_ns, NO_STAMP)
+        channel = self._channel(voice, topic, ChannelKind.SIGNALS, "dari_msgs/msg/SignalTable", topic)
+        self._speak(voice, channel, codec.encode_signals(signals), now_ns, now_ns, NO_STAMP)
 
     def _channel(self, voice: Voice, name: str, kind: ChannelKind, type_name: str, topic: str) -> Channel:
         channel = voice.channels.get(name)

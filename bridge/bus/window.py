@@ -17,7 +17,7 @@ OVERHEAD = 80
 """Bytes that a record costs beside its payload: its row in the frame, and its share of the header."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Chunk:
     """Records that will be one frame, numbered from `first` without a hole."""
 
@@ -46,6 +46,8 @@ class Window:
         unacked: the frames, oldest first.
     """
 
+    __slots__ = ("_following", "_open", "_sealed", "held", "in_flight", "unacked", "waiting")
+
     def __init__(self) -> None:
         self.held = 0
         self.in_flight = 0
@@ -53,20 +55,23 @@ class Window:
         self.unacked: deque[Sent] = deque()
         self._sealed: deque[Chunk] = deque()
         self._open: Chunk | None = None
+        self._following = 0
 
     def add(self, sequence: int, row: bytes, payload: bytes) -> None:
         """Take the record numbered `sequence`; a hole before it begins a new frame."""
         size = len(payload) + OVERHEAD
         chunk = self._open
-        if chunk is None or chunk.first + len(chunk.rows) != sequence or chunk.size + size > FRAME_BYTES:
+        if chunk is None or sequence != self._following or chunk.size + size > FRAME_BYTES:
             self._seal()
             chunk = self._open = Chunk(sequence)
-        chunk.rows.append(row)
+        self._following = sequence + 1
+        rows = chunk.rows
+        rows.append(row)
         chunk.payloads.append(payload)
         chunk.size += size
         self.held += size
         self.waiting += 1
-        if len(chunk.rows) >= MAX_BATCH:
+        if len(rows) >= MAX_BATCH:
             self._seal()
 
     def _seal(self) -> None:

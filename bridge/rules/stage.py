@@ -164,6 +164,11 @@ class RuleStage:
         return self._order.watermark_ns
 
     @property
+    def sources(self) -> list[str]:
+        """The sources that some rule reads."""
+        return self._picker.sources
+
+    @property
     def late(self) -> int:
         """How many inputs came after the watermark had passed them."""
         return self._order.late

@@ -106,11 +106,11 @@ def make_pipeline(sink: Sink, part: int = 0, rules: RuleStage | None = None) -> 
 class RunningHub:
     """A real hub in a thread of this process."""
 
-    def __init__(self, folder: Path, sink: ListSink | None = None, part: int = 0) -> None:
+    def __init__(self, folder: Path, sink: ListSink | None = None, part: int = 0, **options: Any) -> None:
         self.address = f"ipc://{folder}/hub"
         self.sink = sink or ListSink()
         self.pipeline = make_pipeline(self.sink, part)
-        self.hub = Hub(self.address, self.pipeline, time.time_ns() - time.monotonic_ns())
+        self.hub = Hub(self.address, self.pipeline, time.time_ns() - time.monotonic_ns(), **options)
         self.stopping = threading.Event()
         self.error: Exception | None = None
         self.thread = threading.Thread(target=self._run)

@@ -310,6 +310,30 @@ def test_two_hubs_of_a_run_give_no_id_twice(tmp_path):
         ids |= {event.id for event in sink.events}
 
 
+def test_a_sender_that_hangs_is_missed_and_one_that_is_known_to_be_down_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("bridge.hub.SILENT_S", 0.4)
+    said: list[tuple[str, str, str]] = []
+    hub = RunningHub(tmp_path, say=lambda *line: said.append(line))
+    hangs, down = Speaker(hub.address, name="hangs", pid=77), Speaker(hub.address, name="down")
+    client, _ = connect(hub.address, name="idle")
+    monkeypatch.setattr("bridge.bus.client.PING_S", 0.1)
+    for one in (hangs, down):
+        one.hello()
+        one.data(0, [b"a"])
+    down.socket.send(frame.encode(frame.Note(source="down", code="ended", text="ended by signal SIGKILL", at_ns=1)))
+    eventually(lambda: hub.sink.health("silence"))
+    hangs.data(1, [b"b"])
+    eventually(lambda: hub.sink.health("connected"))
+    hangs.close()
+    down.close()
+    client.close("over")
+    sink = hub.stop()
+    assert {body.text.split(":")[0] for body in sink.health("silence")} == {"hangs"}
+    first = sink.health("silence")[0]
+    assert first.window.t1_ns - first.window.t0_ns > 350_000_000
+    assert said[0][:2] == ("hangs", "error") and "77" in said[0][2]
+
+
 class Clocked:
     """Notes what a hub tells its pipeline of time."""
 
@@ -371,6 +395,7 @@ class BrokenRules:
 
     late = 0
     released = 0
+    sources = ()
     watermark_ns = None
 
     def declare(self, source, channels) -> None:

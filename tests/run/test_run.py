@@ -10,6 +10,9 @@ import pytest
 import zmq
 
 from bridge.bus import frame
+from bridge.commands.run import closing_lines, exit_code
+from bridge.pipeline import Totals
+from bridge.supervisor import Outcome
 from tests.run.run_rig import alive, children, eventually, health, rows, tick, ticks, write_site
 
 
@@ -135,3 +138,31 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path, command):
     eventually(lambda: not any(alive(pid) for pid in started if Path(f"/proc/{pid}").exists()))
     # And they went in order: what the adapter had handed over is there, and the sink was closed.
     eventually(lambda: rows(tmp_path)[-1].get("closed") is not None)
+
+
+def test_what_the_rules_counted_is_said_when_there_is_something_to_say():
+    totals = Totals(records=1200, rules={"inputs": {"late": 3, "held": 7}, "pick": {"mismatches": 2, "guarded": 9}})
+    totals.add(Totals(records=34, rules={"inputs": {"late": 1}}, rules_failed="the rules failed"))
+    lines = closing_lines(Outcome(places=["a.mcap"], totals=totals))
+    assert lines[0].startswith("1,234 messages")
+    assert "rules: inputs: 4 inputs came too late for their place in the order" in lines
+    assert "rules: pick: 2 evaluations met a value of the wrong kind" in lines
+    assert any(line.startswith("error: the rules failed") for line in lines)
+    quiet = closing_lines(Outcome(places=["a.mcap"], totals=Totals(rules={"inputs": {"late": 0}, "pick": {}})))
+    assert len(quiet) == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (Outcome(places=["a"], codes={"one": 0}), 0),
+        (Outcome(places=["a"], codes={"one": 0, "two": 4}), 4),
+        (Outcome(places=["a"], codes={"one": -9}), 1),
+        (Outcome(places=["a"], codes={"one": 9}, hub_code=6), 6),
+        (Outcome(places=["a"], codes={"one": 0}, hub_code=-9), 1),
+        (Outcome(places=[], codes={"one": 0}), 1),
+        (Outcome(places=["a"], totals=Totals(rules_failed="x")), 1),
+    ],
+)
+def test_the_exit_code_says_whether_all_went_well(outcome, code):
+    assert exit_code(outcome) == code

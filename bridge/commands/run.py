@@ -26,13 +26,18 @@ def _run(args: argparse.Namespace) -> int:
     import threading
     from pathlib import Path
 
-    from bridge.errors import LogError, UsageError
+    from bridge.errors import LogError, SiteError, UsageError
     from bridge.site import load
     from bridge.supervisor import Supervisor
 
     if args.seconds is not None and not 0 < args.seconds < threading.TIMEOUT_MAX:
         raise UsageError(f"--seconds {args.seconds:g} is no time to run for", hint="give a number over 0")
     site = load(Path(args.site))
+    missing = tuple(site.missing_secrets())
+    if missing:
+        # Better now than a source that stays down all night.
+        listed = "\n".join(f"  {problem}" for problem in missing)
+        raise SiteError(f"secrets are missing here:\n{listed}", where=str(site.path), problems=missing)
     directory = Path(args.out) if args.out else Path.cwd()
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -166,3 +166,18 @@ def test_what_the_rules_counted_is_said_when_there_is_something_to_say():
 )
 def test_the_exit_code_says_whether_all_went_well(outcome, code):
     assert exit_code(outcome) == code
+
+
+def test_a_run_does_not_start_without_its_secrets(tmp_path, command):
+    body = """\
+        adapter: mqtt
+        options: {host: 127.0.0.1, username: someone, password: {env: DARI_TEST_IS_NOT_SET}}
+        signals: {value: {topic: line/value}}
+        """
+    site = write_site(tmp_path, {"broker": body})
+    done = command("run", str(site), "--out", str(tmp_path))
+    out, err = done.communicate(timeout=60)
+    assert done.returncode == 3
+    assert "DARI_TEST_IS_NOT_SET" in err and "export" in err
+    assert "Traceback" not in err and out == ""
+    assert rows(tmp_path) == []

@@ -1,7 +1,7 @@
 """The front door: `dari`. Knows the commands by name, loads the one that is asked for, and says errors so that one can act.
 
 Exit codes: 0 done; 1 failed; 2 called wrongly; 3 site file; 4 not connected; 5 something is not installed; 6 log; 7 schema;
-8 bus; 130 interrupted.
+8 bus; 9 and 10 see `bridge.runtime`; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -323,12 +323,11 @@ class Hub:
         self._acknowledge(peer)
 
     def _note(self, header: frame.Note) -> None:
-        if header.code == "restarted":
-            self._pipeline.totals.restarts += 1
-            code = HealthCode.RESTARTED
-        else:
-            code = HealthCode.DISCONNECTED
-            for peer in self._peers.current():
-                peer.down = peer.down or peer.source.name == header.source
+        restarted = header.code == "restarted"
+        self._pipeline.totals.restarts += restarted
+        for peer in self._peers.current():
+            if peer.source.name == header.source:
+                peer.down, peer.heard_s = not restarted, time.monotonic()
+        code = HealthCode.RESTARTED if restarted else HealthCode.DISCONNECTED
         window = Interval(t0_ns=header.at_ns, t1_ns=header.at_ns)
         self._pipeline.health(header.source, code, header.text, window=window)

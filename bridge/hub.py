@@ -187,8 +187,8 @@ class Hub:
     def close(self, reason: str) -> list[str]:
         """End: the pipeline closed, the last frames acknowledged. Returns where the results lie."""
         for peer in self._peers.current():
-            if not peer.ended:
-                text = "it ended without saying that it had sent everything; what it still held is lost"
+            text = peer.missing_at_end()
+            if text:
                 self._pipeline.gap(peer.source.name, peer.last_aligned, self._now(), None, text)
         self._pipeline.advance(self._now())
         self.flush()
@@ -289,15 +289,13 @@ class Hub:
         if peer.away:
             back = peer.back_at(batch)
             if back is not None:
-                text = "the adapter was started again; what it had not sent is lost"
-                self._pipeline.gap(header.source, peer.last_aligned, back, None, text)
-                peer.away = False
+                self._pipeline.gap(header.source, peer.last_aligned, back, None, peer.away)
+                peer.away = ""
         if first > peer.expected:
             text = f"records {peer.expected} to {first - 1} are missing"
             self._pipeline.gap(header.source, peer.last_aligned, int(batch.aligned[0]), first - peer.expected, text)
         peer.expected = first + header.n
-        if not peer.away:
-            peer.last_aligned = int(columns[4][-1])
+        peer.saw(batch)
         self._heard[header.source] = int(columns[3][-1])
         self._pipeline.take(batch)
 
@@ -310,10 +308,6 @@ class Hub:
             text = f"the last {missing} records were not sent"
             self._pipeline.gap(header.source, peer.last_aligned, self._now(), missing, text)
             peer.expected = header.next_sequence
-        if peer.away:
-            text = "the adapter was started again, but nothing more came of its source"
-            self._pipeline.gap(header.source, peer.last_aligned, self._now(), None, text)
-            peer.away = False
         peer.number = peer.acked = header.number
         if not peer.ended:
             peer.ended = True

@@ -31,8 +31,8 @@ class Peer:
         channels: all that it has declared.
         number: of its newest frame.
         acked: of the newest frame that was acknowledged.
-        last_aligned: aligned time of its newest record, or its predecessor's.
-        away: its predecessor fell, and no data of the source has come since.
+        last_aligned: aligned time of its newest data, or its predecessor's; None as long as there was none.
+        away: why no data of the source has come since its predecessor ended; empty when there has.
         ended: it has said goodbye.
         heard_s: when it was heard last, on this host's monotonic clock.
         missed: that it is not heard was said.
@@ -47,11 +47,26 @@ class Peer:
     number: int = -1
     acked: int = -1
     last_aligned: int | None = None
-    away: bool = False
+    away: str = ""
     ended: bool = False
     heard_s: float = 0.0
     missed: bool = False
     down: bool = False
+
+    def saw(self, batch: Batch) -> None:
+        """Its newest data may be in this batch."""
+        if not self.away and (self.last_aligned is not None or self.back_at(batch) is not None):
+            self.last_aligned = int(batch.aligned[-1])
+
+    def missing_at_end(self) -> str:
+        """Why its data does not go to the end of the run; empty where it does, or it had none to begin with."""
+        if self.away:
+            return "the adapter was started again, but nothing more came of its source"
+        if not self.ended:
+            return "it ended without saying that it had sent everything; what it still held is lost"
+        if self.down and self.last_aligned is not None:
+            return "the adapter had ended with an error and stayed down"
+        return ""
 
     def back_at(self, batch: Batch) -> int | None:
         """The aligned time at which its data goes on, or None: what an adapter says of itself is no data of its source yet."""
@@ -131,5 +146,10 @@ class Peers:
         if starts and source.epoch > max(starts):
             before = starts[max(starts)]
             peer.last_aligned = before.last_aligned
-            peer.away = before.away or not before.ended
+            if before.away:
+                peer.away = before.away
+            elif not before.ended:
+                peer.away = "the adapter was started again; what it had not sent is lost"
+            elif before.last_aligned is not None:
+                peer.away = "the adapter had failed and was started again; nothing was received in between"
         return peer

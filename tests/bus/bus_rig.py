@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
+import numpy as np
 import zmq
 
 from bridge.adapter import NO_STAMP, Channel, ChannelKind, Source
 from bridge.bus import frame
+from bridge.bus.client import HubClient
 from bridge.bus.record import Record
+from bridge.bus_port import BusPort
 from bridge.hub import Hub
 from bridge.pipeline import Pipeline
 from bridge.rules.stage import RuleStage
@@ -182,6 +186,71 @@ class BareHub:
 
     def close(self) -> None:
         self.socket.close(0)
+        self.context.term()
+
+
+_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
+
+
+def make_port(client: HubClient, epoch: int = 0, name: str = "source") -> BusPort:
+    source = msgspec.structs.replace(make_source(name), epoch=epoch)
+    return BusPort(
+        source,
+        {},
+        client,
+        prior_delay_ns=1_000_000,
+        base_ns=time.time_ns() - time.monotonic_ns(),
+        stopping=threading.Event(),
+        say=lambda level, text: None,
+    )
+
+
+def connect(address: str, epoch: int = 0, name: str = "source", **options) -> tuple[HubClient, BusPort]:
+    source = msgspec.structs.replace(make_source(name), epoch=epoch)
+    client = HubClient(address, source, **options)
+    return client, make_port(client, epoch, name)
+
+
+class Speaker:
+    """A sender that says just what a test wants, from a socket of its own."""
+
+    def __init__(self, address: str, epoch: int = 0, name: str = "source", pid: int = 1) -> None:
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 1000)
+        self.socket.connect(address)
+        self.source = msgspec.structs.replace(make_source(name), epoch=epoch)
+        self.pid = pid
+        self.number = 0
+
+    def hello(self, next_sequence: int = 0, channels: tuple[Channel, ...] = (CHANNEL,)) -> None:
+        self.socket.send(
+            frame.encode(
+                frame.Hello(
+                    source=self.source.name,
+                    epoch=self.source.epoch,
+                    next_sequence=next_sequence,
+                    source_info=msgspec.Raw(_encoder.encode(self.source)),
+                    channels=msgspec.Raw(_encoder.encode(list(channels))),
+                    pid=self.pid,
+                )
+            )
+        )
+
+    def data(self, first: int, payloads: list[bytes], aligned: int = 1000) -> None:
+        rows = [(0, 0, 0, aligned + i, aligned + i, 1, 0, 0, len(p)) for i, p in enumerate(payloads)]
+        header = frame.Data(
+            source=self.source.name, epoch=self.source.epoch, number=self.number, first=first, n=len(payloads)
+        )
+        self.number += 1
+        self.socket.send(frame.encode(header, np.array(rows, np.int64).T.copy(), b"".join(payloads)))
+
+    def answer(self, seconds: float = 20.0):
+        assert self.socket.poll(seconds * 1000), "no answer came"
+        return frame.decode(self.socket.recv()).header
+
+    def close(self) -> None:
+        self.socket.close()
         self.context.term()
 
 

@@ -5,107 +5,15 @@ from __future__ import annotations
 import threading
 import time
 
-import msgspec
 import pytest
-import zmq
 
-from bridge.adapter import Channel
 from bridge.bus import frame
-from bridge.bus.client import HubClient
 from bridge.bus.record import Record
-from bridge.bus_port import BusPort
 from bridge.errors import DariError, LogError
 from bridge.hub import BEHIND_NS, Hub
-from bridge.schema import Annotation, Health, HealthCode, Interval
 from bridge.sink import Batch
 from bridge.testing import make_source
-from tests.bus.bus_rig import CHANNEL, ListSink, RunningHub, eventually, make_pipeline, record
-
-_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
-
-
-@pytest.fixture
-def hub(tmp_path):
-    made = RunningHub(tmp_path)
-    yield made
-    made.stop()
-
-
-def make_port(client: HubClient, epoch: int = 0, name: str = "source") -> BusPort:
-    source = msgspec.structs.replace(make_source(name), epoch=epoch)
-    return BusPort(
-        source,
-        {},
-        client,
-        prior_delay_ns=1_000_000,
-        base_ns=time.time_ns() - time.monotonic_ns(),
-        stopping=threading.Event(),
-        say=lambda level, text: None,
-    )
-
-
-def connect(address: str, epoch: int = 0, name: str = "source", **options) -> tuple[HubClient, BusPort]:
-    source = msgspec.structs.replace(make_source(name), epoch=epoch)
-    client = HubClient(address, source, **options)
-    return client, make_port(client, epoch, name)
-
-
-class Speaker:
-    """A sender that says just what a test wants, from a socket of its own."""
-
-    def __init__(self, address: str, epoch: int = 0, name: str = "source", pid: int = 1) -> None:
-        self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.LINGER, 1000)
-        self.socket.connect(address)
-        self.source = msgspec.structs.replace(make_source(name), epoch=epoch)
-        self.pid = pid
-        self.number = 0
-
-    def hello(self, next_sequence: int = 0, channels: tuple[Channel, ...] = (CHANNEL,)) -> None:
-        self.socket.send(
-            frame.encode(
-                frame.Hello(
-                    source=self.source.name,
-                    epoch=self.source.epoch,
-                    next_sequence=next_sequence,
-                    source_info=msgspec.Raw(_encoder.encode(self.source)),
-                    channels=msgspec.Raw(_encoder.encode(list(channels))),
-                    pid=self.pid,
-                )
-            )
-        )
-
-    def data(self, first: int, payloads: list[bytes], aligned: int = 1000) -> None:
-        import numpy as np
-
-        rows = [(0, 0, 0, aligned + i, aligned + i, 1, 0, 0, len(p)) for i, p in enumerate(payloads)]
-        header = frame.Data(
-            source=self.source.name, epoch=self.source.epoch, number=self.number, first=first, n=len(payloads)
-        )
-        self.number += 1
-        self.socket.send(frame.encode(header, np.array(rows, np.int64).T.copy(), b"".join(payloads)))
-
-    def answer(self, seconds: float = 20.0):
-        assert self.socket.poll(seconds * 1000), "no answer came"
-        return frame.decode(self.socket.recv()).header
-
-    def close(self) -> None:
-        self.socket.close()
-        self.context.term()
-
-
-@pytest.fixture
-def speaker(hub):
-    made: list[Speaker] = []
-
-    def start(*args, **options) -> Speaker:
-        made.append(Speaker(hub.address, *args, **options))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.close()
+from tests.bus.bus_rig import CHANNEL, ListSink, RunningHub, Speaker, connect, eventually, make_pipeline, record
 
 
 def test_everything_arrives_once_and_in_order(hub):
@@ -214,69 +122,6 @@ def test_a_frame_before_its_hello_is_asked_about_and_sent_again_by_a_real_sender
     stranger.data(0, [b"a"])
     eventually(lambda: hub.sink.payloads.get(("source", 0)) == [b"a"])
     assert hub.pipeline.totals.gaps == 0
-
-
-def test_the_gap_of_a_killed_adapter_lasts_until_data_comes_not_until_it_talks(hub):
-    client, port = connect(hub.address)
-    channel = port.channel("x", "a/msg/B")
-    port.emit(channel, b"a")
-    eventually(lambda: hub.sink.payloads.get(("source", 0)))
-    client._give_up = True  # as when it is killed: no goodbye
-    client._thread.join(10)
-    second, again = connect(hub.address, epoch=1)
-    again.log("info", "looking for the peer")
-    again.disconnected("no answer")
-    eventually(lambda: len(hub.sink.payloads.get(("source", 1), [])) >= 3)
-    assert hub.sink.health("gap") == []
-    time.sleep(0.3)
-    again.connected("peer")
-    begun = time.monotonic_ns() + again._base
-    again.emit(again.channel("x", "a/msg/B"), b"b")
-    eventually(lambda: hub.sink.health("gap"))
-    second.close("over")
-    hub.stop()
-    (gap,) = hub.sink.health("gap")
-    assert gap.window.t1_ns >= begun - 1_000_000
-    assert gap.window.t1_ns - gap.window.t0_ns > 300_000_000
-
-
-def test_an_event_of_the_source_ends_a_gap_too(hub):
-    client, port = connect(hub.address)
-    port.event(Annotation(author="me", text="here"))
-    eventually(lambda: hub.sink.payloads.get(("source", 0)))
-    client._give_up = True
-    client._thread.join(10)
-    second, again = connect(hub.address, epoch=1)
-    again.event(Health(code=HealthCode.SILENCE, text="nothing yet", window=Interval(t0_ns=1, t1_ns=2)))
-    again.event(Annotation(author="me", text="here again"))
-    eventually(lambda: hub.sink.health("gap"))
-    second.close("over")
-
-
-def test_a_source_that_never_came_back_is_told_at_the_end(hub):
-    client, port = connect(hub.address)
-    port.emit(port.channel("x", "a/msg/B"), b"a")
-    eventually(lambda: hub.sink.payloads.get(("source", 0)))
-    client._give_up = True
-    client._thread.join(10)
-    second, again = connect(hub.address, epoch=1)
-    again.disconnected("no answer")
-    assert second.close("stopped") is True
-    sink = hub.stop()
-    (gap,) = sink.health("gap")
-    assert "nothing more came of its source" in gap.text
-
-
-def test_a_source_that_fell_and_stayed_away_is_told_at_the_end(hub):
-    client, port = connect(hub.address)
-    port.emit(port.channel("x", "a/msg/B"), b"a")
-    eventually(lambda: hub.sink.payloads.get(("source", 0)))
-    client._give_up = True
-    client._thread.join(10)
-    sink = hub.stop()
-    (gap,) = sink.health("gap")
-    assert "without saying that it had sent everything" in gap.text
-    assert sink.events[-1].body.boundary.value == "end"
 
 
 def test_a_sink_that_fails_leaves_everything_with_the_senders(tmp_path):

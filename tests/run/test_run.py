@@ -85,13 +85,17 @@ def test_what_a_restart_can_not_mend_stays_down_and_the_others_go_on(tmp_path, r
 
 def test_a_crashing_adapter_is_restarted_with_backoff(tmp_path, running):
     run = running({"one": tick(tmp_path, "one"), "bad": tick(tmp_path, "bad", crash_at=3)})
-    eventually(lambda: run.supervisor._children["bad"].restarts >= 2)
+    eventually(lambda: len(health(tmp_path, "gap")) >= 2)
     waits = [float(line.split("again in ")[1].split()[0]) for line in run.lines if "again in" in line]
     run.stop()
     assert waits[1] > waits[0]
     # Three ticks of each life, every one of them kept.
     of_bad = [row["values"] for row in rows(tmp_path) if row.get("source") == "bad" and "values" in row]
     assert of_bad[:6] == [[0], [1], [2], [0], [1], [2]]
+    # And the time in which it was down is a gap for each.
+    gaps = [body for body in health(tmp_path, "gap") if "had failed and was started again" in body["text"]]
+    assert len(gaps) >= 2
+    assert all(body["window"]["t1_ns"] - body["window"]["t0_ns"] > 300_000_000 for body in gaps)
 
 
 def test_a_stranger_with_garbage_costs_nothing(tmp_path, running):

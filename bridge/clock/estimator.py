@@ -1,0 +1,560 @@
+"""One clock of one source against the recorder's timeline, online: offset, drift, steps, slews, and how sure all that is.
+
+A message stamped `s` by the device arrives at `a`. `a - s` is the offset between the clocks plus the delay, and delays only
+ever add: the minima of short bins lie on a line (`bridge.clock.line`). What is not on the line is a step, a slew or a
+congestion (`bridge.clock.steps`). Two-way reads tell the smallest delay from the offset (`bridge.clock.probes`).
+
+Integers throughout, from a base that each clock epoch sets anew: 1.7e18 ns in a float64 loses 256 ns. Only differences
+to the line are floats.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from math import gcd, sqrt
+
+from bridge.clock.config import Aligned, ClockConfig, ClockModel
+from bridge.clock.line import LATE, Line
+from bridge.clock.order import Order
+from bridge.clock.probes import Interval, ProbeWindow, RoundTrips
+from bridge.clock.steps import STEP_NS, Bin, EarlyRun, LateRun, Verdict
+
+BIN_NS = 500_000_000
+BIN_PERIODS = 8
+BIN_LONGEST_NS = 8_000_000_000
+START_BINS = 3
+"""In the first bins of an epoch the line is not yet one: what lies below it moves it at once."""
+START_SAMPLES = 8
+COARSE_NS = 300_000
+"""Stamps that are rounded to this or more are placed by the reads of the clock alone, where there are any."""
+COMMIT_NS = 3_000_000_000
+"""A read is used this long after it was made, against what the line is by then known to be."""
+START_NS = 100_000_000
+"""Half-width added for the first sample, falling as 1/n: one sample can not say how long it was on its way."""
+_new = tuple.__new__
+
+
+class ClockEstimator:
+    """Aligns the samples of one clock that stamps them; O(1) a sample, bounded memory.
+
+    Args:
+        config: what is declared of the clock and its transport.
+    """
+
+    def __init__(self, config: ClockConfig | None = None) -> None:
+        self.config = config = config or ClockConfig()
+        self._quantum = config.quantum_ns if config.quantum_ns is not None else 0
+        self._quantum = 0 if self._quantum <= 1 else self._quantum
+        self._learning = config.quantum_ns is None
+        self._grain = 0
+        self._grain_steps = self._grain_odd = 0
+        self._period = config.nominal_period_ns
+        self._regular = config.nominal_period_ns > 0
+        self._epoch = 0
+        self._samples = 0
+        self._started = False
+        self._wrapped = 0
+        self._raw_last = 0
+        self._order = Order()
+        self._early = EarlyRun()
+        self._late: LateRun | None = None
+        self._excess = 0.0
+        self._locked = 0.0  # share of stamps exactly one period after the one before
+        self._window = ProbeWindow()
+        self._trips = RoundTrips()
+        self._pending: deque[tuple[int, int, int, int]] = deque(maxlen=64)
+        self._content: tuple[float, float] | None = None
+        self._bin_index = 0
+        self._prompt_mean = 0.0
+        self._prompt_weight = 0.0
+        self.on_epoch: Callable[[int, int], None] | None = None
+        self.on_bin: Callable[[int, int, float, float], None] | None = None
+        self._line = Line(0, 0.0)
+        self._begin(0, 0)
+
+    # -- the interface ---------------------------------------------------------------------------------------------
+
+    def update(self, stamp: int | None, arrival: int, identity: object = None) -> Aligned:
+        """Align one sample, and learn from it.
+
+        Args:
+            stamp: ns on the device's clock, of any epoch; None where the message has none.
+            arrival: ns on the recorder's timeline.
+            identity: True for a message that its protocol says was delivered before.
+
+        The result is never later than `arrival`, and within an epoch it does not decrease as stamps grow, in whatever
+        order they come (for the last 256 of them). The uncertainty is never 0.
+        """
+        if stamp is None:
+            config = self.config
+            middle = config.expected_delay_ns
+            return Aligned(arrival - round(middle), max(1, round(config.delay_doubt_ns)), self._epoch)
+        if self.config.wrap_ns:
+            stamp = self._unwrap(stamp)
+        s = stamp - self._s0
+        # Above the line, ns; the delay of this sample beyond the smallest.
+        r = (arrival - self._a0 - s) - self._offset - self._drift * (s - self._at)
+        if s > self._s_last and self._early_gate < r < self._late_gate and arrival < self._bin_end:
+            if r < self._r1:
+                self._r2 = self._r1
+                self._r1 = r
+                self._s1 = s
+            elif r < self._r2:
+                self._r2 = r
+            self._sum += r
+            self._n += 1
+            if s - self._s_last == self._period:
+                self._exact += 1
+            self._s_last = s
+            self._a_last = arrival
+            aligned = arrival + self._shift - int(r)
+            if aligned > arrival - self._least:
+                aligned = arrival - self._least
+            if aligned < self._placed_last:
+                aligned = self._placed_last if self._placed_last < arrival else arrival
+            self._placed_last = aligned
+            self._order.stamps.append(s)
+            self._order.placed.append(aligned)
+            return _new(Aligned, (aligned, self._width, self._epoch))
+        return self._odd(stamp, arrival, identity is True)
+
+    def probe(self, tx: int, device: int, rx: int) -> None:
+        """Take a two-way read of the clock: asked at `tx`, answered at `rx` (timeline), the device's time in the answer."""
+        if rx < tx:
+            return
+        self._trips.add(rx - tx)
+        if self.config.wrap_ns and self._started:
+            wrap = self.config.wrap_ns
+            last = self._s0 + self._s_last
+            device += (last - device + wrap // 2) // wrap * wrap
+        self._pending.append((rx, tx, device, self._epoch))
+
+    def content(self, lag_ns: float, sigma_ns: float) -> None:
+        """Take the constant by which this clock's samples lag what they show, found by content, with its deviation.
+
+        `lag_ns` is added to what is aligned from now on; the transport's prior is replaced by three deviations.
+        """
+        self._content = (lag_ns, sigma_ns)
+        self._settle()
+
+    def anchor(self, kind: str) -> None:
+        """The source says that its clock was set (`"reset"`), so that the next sample opens an epoch."""
+        if self._started:
+            self._epoch += 1
+            self._started = False
+            if self.on_epoch is not None:
+                self.on_epoch(self._epoch, self._a_last)
+
+    def to_timeline(self, stamp: int) -> int:
+        """Where a stamp of this clock lies on the timeline, as far as is known; the stamp itself before any sample."""
+        if not self._started:
+            return stamp
+        s = stamp - self._s0 + self._wrapped
+        return stamp + self._wrapped - self._s0 + self._a0 + round(self._offset + self._drift * (s - self._at)) + self._shift
+
+    def floor_at(self, stamp: int) -> int:
+        """The earliest arrival that is expected of a sample with this stamp, ns on the timeline."""
+        s = stamp - self._s0
+        return self._a0 + s + round(self._offset + self._drift * (s - self._at))
+
+    def model(self) -> ClockModel:
+        """What is known of the clock now."""
+        at = self._s_last
+        return ClockModel(
+            epoch=self._epoch,
+            stamp_ns=self._s0 + at - self._wrapped,
+            offset_ns=self._a0
+            - self._s0
+            + self._wrapped
+            + round(self._offset + self._drift * (at - self._at))
+            + self._shift,
+            drift=self._drift,
+            uncertainty_ns=self._width,
+            samples=self._samples + self._n,
+            jitter_ns=round(self._excess),
+            quantum_ns=self._quantum,
+            probes=len(self._window),
+        )
+
+    # -- epochs ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, stamp: int, arrival: int) -> None:
+        """Start an epoch at the pair (stamp, arrival); the drift is kept, since a clock that was set runs as before."""
+        before = self._line
+        self._s0, self._a0 = stamp, arrival
+        line = Line(0, 0.0, before.drift if before.bins else 0.0)
+        if before.bins >= 20:
+            line.drift_variance = min(line.drift_variance, before.drift_variance + 1e6)
+        line.noise, line.surprise = before.noise, 1.0
+        self._line = line
+        self._s_last = -1
+        self._a_last = arrival
+        self._placed_last = -(1 << 62)
+        self._order.clear()
+        self._late = None
+        self._early = EarlyRun()
+        self._epoch_bins = 0
+        self._epoch_samples = 0
+        self._onset: tuple[int, bool] | None = None
+        self._coast = 0.0
+        self._ambiguous = 0.0
+        self._open(arrival)
+        self._publish()
+        self._settle()
+
+    def _new_epoch(self, stamp: int, arrival: int, residual: float) -> None:
+        """The clock was set: `residual` is how far the new line lies from the old, ns."""
+        s = stamp - self._s0
+        offset = round(self._offset + self._drift * (s - self._at) + residual)
+        # The new base is the pair that the new line gives to this stamp.
+        base = self._a0 + s + offset
+        old = self._window
+        known = old.at_time(s) if len(old) else None
+        self._epoch += 1
+        self._pending.clear()
+        doubt = 2.0 * sqrt(self._line.noise) + self._excess * 0.5 + self._quantum
+        self._begin(stamp, base)
+        if known is not None:
+            # The offset to the line outlives the step; how well the step itself is known is all that is lost.
+            middle = known[0] if not self._coarse() else known[0] - offset
+            window = ProbeWindow(self._coarse())
+            window.add(Interval(0, middle - known[1] - doubt, middle + known[1] + doubt))
+            self._window = window
+            if not self._coarse():
+                window.half = known[1]
+        if self.on_epoch is not None:
+            self.on_epoch(self._epoch, arrival)
+
+    def _coarse(self) -> bool:
+        return self._quantum >= COARSE_NS
+
+    def _unwrap(self, stamp: int) -> int:
+        wrap = self.config.wrap_ns
+        if self._started:
+            step = stamp - self._raw_last
+            if step < -wrap // 2:
+                self._wrapped += wrap
+            elif step > wrap // 2 and self._wrapped:
+                return stamp + self._wrapped - wrap  # from before the counter began again, overtaken
+        self._raw_last = stamp
+        return stamp + self._wrapped
+
+    # -- bins ------------------------------------------------------------------------------------------------------
+
+    def _open(self, arrival: int) -> None:
+        self._bin_begin = arrival
+        self._bin_end = arrival + max(BIN_NS, min(BIN_PERIODS * self._period, BIN_LONGEST_NS))
+        self._n = 0
+        self._exact = 0
+        self._r1 = self._r2 = float("inf")
+        self._s1 = 0
+        self._sum = 0.0
+        self._late_n = 0
+        self._s_open = self._s_last
+
+    def _publish(self) -> None:
+        """The line's numbers to where each sample finds them without another lookup."""
+        line = self._line
+        self._offset, self._drift, self._at = line.offset, line.drift, line.at
+        sigma = line.sigma() if line.bins else 0.0
+        self._gate = max(float(STEP_NS), 8.0 * sigma, 1.5 * self._quantum) if line.bins else float(STEP_NS)
+        self._early_gate = -self._gate if self._epoch_bins >= START_BINS else 0.0
+        self._late_gate = max(self._gate, 2.0 * self._excess)
+
+    def _close(self, arrival: int) -> None:
+        """Close the bin: learn from it, then publish what is known."""
+        n = self._n
+        if self._learning:
+            self._check_grain()
+        self._samples += n
+        if n:
+            if not self.config.nominal_period_ns and n >= 4:
+                self._learn_period(n)
+            if self._regular:
+                self._locked += 0.1 * (self._exact / n - self._locked)
+            self._digest(n, arrival)
+        self._order.trim()
+        self._commit(arrival)
+        if not self._coarse() and len(self._window):
+            self._window.half += 0.0
+        self._open(arrival)
+        self._publish()
+        self._settle()
+
+    def _learn_period(self, n: int) -> None:
+        period = (self._s_last - self._s_open) // n if self._s_open >= 0 else 0
+        if period <= 0:
+            return
+        known = self._period
+        if known and abs(period - known) < 0.1 * known:
+            self._steady_bins = getattr(self, "_steady_bins", 0) + 1
+        else:
+            self._steady_bins = 0
+        self._period = period
+        self._regular = self._steady_bins >= 5
+
+    def _digest(self, n: int, arrival: int) -> None:
+        """Take a bin's minimum into the line."""
+        line = self._line
+        low = self._r1
+        excess = self._sum / n - low
+        gap = self._r2 - low if n > 1 else excess
+        at_before = line.at
+        line.predict(self._s1)
+        if line.bins == 0:
+            if line.noise == 0.0:
+                line.learn_noise(gap + 2.0 * excess / n, self._quantum)
+            self._excess = self._excess or excess
+        grain = self._grain_noise()
+        measured = line.r() + grain
+        sigma = line.sigma(measured)
+        dt = (line.at - at_before) * 1e-9
+        late = self._epoch_bins >= START_BINS and low > LATE * sigma
+        if late and self._late is None:
+            odd = self._onset is not None and self._onset[1]
+            begun = self._onset[0] if self._onset is not None else self._bin_begin
+            self._late = LateRun(begun, odd, 0.0)
+        if late and self._late is not None:
+            run = self._late
+            run.add(Bin(arrival, low, excess, gap))
+            verdict = run.verdict(sqrt(measured), self._excess)
+            self._coast = low
+            if verdict is Verdict.WAIT:
+                return
+            self._late = None
+            self._coast = 0.0
+            jump = low if verdict is Verdict.SLEW else min(b.lowest for b in run.bins[-8:])
+            if verdict is not Verdict.SLEW and jump >= max(STEP_NS, 1.5 * self._quantum):
+                self._new_epoch(self._s0 + self._s_last, self._a_last, jump)
+                return
+            self._manoeuvred(jump, verdict)
+            line.open(jump, dt)
+            if verdict is Verdict.SLEW:
+                line.drift_variance += run.slope() ** 2
+            if verdict is Verdict.MOVED:
+                self._excess = max(excess, 1.0)
+        else:
+            self._late = None
+            self._onset = None
+            self._coast = 0.0
+            if low < -LATE * sigma and self._epoch_bins >= START_BINS:
+                line.open(low, max(dt, 0.1))
+                self._manoeuvred(low, Verdict.SLEW)
+        if line.bins:
+            line.learn_noise(gap, self._quantum)
+        kept = line.noise
+        line.noise += grain / max(line.surprise, 0.5)
+        line.update(low)
+        line.noise = kept
+        weight = max(0.02, 1.0 / (line.bins + 1))
+        self._excess += weight * (min(excess, 4.0 * self._excess + 1000.0) - self._excess)
+        self._epoch_bins += 1
+        self._bin_index += 1
+        if self.on_bin is not None:
+            self.on_bin(self._epoch, self._s0 + self._s1, self._a0 - self._s0 + line.offset, measured)
+
+    def _grain_noise(self) -> float:
+        """Variance that rounding adds to the minima: none where the bin goes through all phases of the quantum."""
+        if not self._quantum:
+            return 0.0
+        return (0.6 * self._quantum) ** 2 if self._locked > 0.5 else (0.1 * self._quantum) ** 2
+
+    def _manoeuvred(self, jump: float, verdict: Verdict) -> None:
+        """The line was moved: by the clock, or by a route that is now longer or shorter."""
+        self._pending.clear()
+
+    # -- what is not on the line --------------------------------------------------------------------------------------
+
+    def _odd(self, stamp: int, arrival: int, redelivered: bool) -> Aligned:
+        """A sample that does not take the short way: the first of a bin, one out of order, an early one, a late one."""
+        if self._learning:
+            self._weigh(stamp)
+        if not self._started:
+            self._started = True
+            self._begin(stamp, arrival)
+        elif arrival >= self._bin_end:
+            self._close(arrival)
+        s = stamp - self._s0
+        r = (arrival - self._a0 - s) - self._offset - self._drift * (s - self._at)
+        if s <= self._s_last or redelivered:
+            return self._regressed(stamp, s, r, arrival, redelivered)
+        if r < self._early_gate:
+            return self._ahead(stamp, s, r, arrival)
+        self._early.count = 0
+        if r >= self._late_gate:
+            self._late_n += 1
+            if self._onset is None:
+                self._onset = (arrival, self._is_odd(s, arrival))
+        elif self._late is None:
+            self._onset = None
+        return self._take(stamp, s, r, arrival)
+
+    def _is_odd(self, s: int, arrival: int) -> bool:
+        """Whether the stamp is an odd time after the one before it: the clock was set, and nothing was held up."""
+        step = s - self._s_last
+        if step < 0:
+            return True
+        if not self._regular or not self._period:
+            return False
+        part = step / self._period
+        return abs(part - round(part)) > 0.2 + self._quantum / self._period or round(part) == 0
+
+    def _take(self, stamp: int, s: int, r: float, arrival: int, extra: float = 0.0) -> Aligned:
+        """Learn from a sample and place it."""
+        if r < self._r1:
+            self._r2 = self._r1
+            self._r1 = r
+            self._s1 = s
+        elif r < self._r2:
+            self._r2 = r
+        self._sum += r
+        self._n += 1
+        self._epoch_samples += 1
+        width = self._width + extra
+        if self._onset is not None and r > 0.0:
+            width += r
+        newest = s > self._s_last
+        if newest:
+            self._s_last = s
+            self._a_last = arrival
+        return self._place(s, r, arrival, width, newest)
+
+    def _place(self, s: int, r: float, arrival: int, width: float, newest: bool) -> Aligned:
+        free = arrival + self._shift - int(r)
+        aligned = min(free, arrival - self._least)
+        if newest:
+            aligned = min(max(aligned, self._placed_last), arrival)
+            self._placed_last = aligned
+            self._order.stamps.append(s)
+            self._order.placed.append(aligned)
+        else:
+            aligned = self._order.between(s, aligned, arrival)
+        return Aligned(aligned, max(1, round(width + max(0, abs(free - aligned) - self._width))), self._epoch)
+
+    def _regressed(self, stamp: int, s: int, r: float, arrival: int, redelivered: bool) -> Aligned:
+        """Not the newest stamp: delivered again, overtaken, or the clock was set back."""
+        if redelivered or self._order.knows(s):
+            return self._place(s, r, arrival, self._width, False)
+        step = self._gate
+        if r < self._late_gate:
+            if r < self._early_gate:
+                return self._ahead(stamp, s, r, arrival)
+            self._regress = None
+            if self.config.in_order:
+                return self._place(s, r, arrival, self._width, False)
+            return self._take(stamp, s, r, arrival)
+        # Late by more than the scatter, and older than what came before: three in a row that agree are a clock set back.
+        run = getattr(self, "_regress", None)
+        if run is not None and self._a_last <= run[2] and abs(r - run[1]) < max(step, 4.0 * self._excess):
+            run = (run[0] + 1, min(r, run[1]), run[2], run[3])
+        else:
+            run = (1, r, arrival, s)
+        self._regress = run
+        if run[0] >= 3 and self._late is None and s > run[3]:
+            self._regress = None
+            self._new_epoch(stamp, arrival, run[1])
+            return self._take(stamp, 0, (arrival - self._a0) - self._offset, arrival, self._excess)
+        if self._order.stamps and s < self._order.stamps[0]:
+            return Aligned(
+                min(arrival, arrival + self._shift - int(r), self._order.placed[0]),
+                max(1, round(self._width + r)),
+                self._epoch,
+            )
+        return self._place(s, r, arrival, self._width + r * (run[0] > 1), False)
+
+    def _ahead(self, stamp: int, s: int, r: float, arrival: int) -> Aligned:
+        """A stamp from the future."""
+        starting = self._epoch_bins < START_BINS
+        if starting and (r > -self._gate or self._epoch_samples <= START_SAMPLES):
+            # Nothing is known yet that this could contradict: the line lay too high.
+            if self._epoch_samples <= START_SAMPLES and s <= self._s_last:
+                return self._place(s, 0.0, arrival, self._width + abs(r), False)
+            self._line.offset += r
+            self._line.bins = 0 if self._line.variance > 1e17 else self._line.bins
+            if self._n:
+                self._r1 -= r
+                self._r2 -= r
+                self._sum -= r * self._n
+            self._publish()
+            return self._take(stamp, s, 0.0, arrival)
+        if self._early.add(r, self._excess):
+            lowest = self._early.lowest
+            self._new_epoch(stamp, arrival, lowest)
+            return self._take(stamp, 0, (arrival - self._a0) - self._offset, arrival, self._excess)
+        width = self._width + min(abs(r), self._excess * 5.0 + STEP_NS)
+        config = self.config
+        aligned = arrival - round(config.expected_delay_ns)
+        newest = s > self._s_last
+        if newest:
+            aligned = min(max(aligned, self._placed_last), arrival)
+        else:
+            aligned = self._order.between(s, aligned, arrival)
+        return Aligned(aligned, max(1, round(width)), self._epoch)
+
+    # -- the two-way reads ------------------------------------------------------------------------------------------
+
+    def _commit(self, arrival: int) -> None:
+        """Use the reads that are old enough by now."""
+        pending = self._pending
+        coarse = self._coarse()
+        if self._window.slope != coarse:
+            self._window = ProbeWindow(coarse)
+        while pending and (coarse or pending[0][0] <= arrival - COMMIT_NS):
+            rx, tx, device, epoch = pending.popleft()
+            if epoch != self._epoch or self._late is not None:
+                continue
+            s = device - self._s0
+            base = self._a0 + s
+            low, high = float(tx - base - self._quantum), float(rx - base)
+            if not coarse:
+                line = self._offset + self._drift * (s - self._at)
+                # One-way traffic bounds it too: no sample took less than the least delay.
+                low, high = low - line, min(high - line, max(low - line, -float(self.config.min_delay_ns)))
+            self._window.add(Interval(s, low, high))
+
+    def _settle(self) -> None:
+        """Work out what is added to the line, and how sure a sample's place is."""
+        config, line = self.config, self._line
+        half_grain = self._quantum // 2
+        self._least = min(config.min_delay_ns, config.max_delay_ns)
+        spread = 3.0 * sqrt(min(line.variance, 1e16)) + 0.5 * sqrt(line.r()) + max(0.0, self._coast)
+        locked = self._quantum > 0 and self._locked > 0.5
+        coarse = self._coarse()
+        lag = self._content
+        if len(self._window):
+            middle, half = self._window.at_time(self._s_last)
+            if coarse:
+                middle -= self._offset + self._drift * (self._s_last - self._at)
+                shift, width = middle + half_grain, half + half_grain + max(0.0, self._coast)
+            else:
+                shift, width = middle + half_grain, half + spread + half_grain
+        else:
+            middle, half = config.expected_delay_ns, config.delay_doubt_ns
+            shift = -middle + (0 if locked else half_grain)
+            width = half + spread + half_grain + (half_grain if locked else 0)
+        if lag is not None:
+            shift, width = shift + lag[0], width - half + 3.0 * lag[1]
+        if self._epoch_bins < START_BINS:
+            width += START_NS / (1 + self._epoch_samples + self._n) if self._epoch == 0 else 2.0 * self._excess
+        self._shift = round(shift)
+        self._width = max(1, round(width))
+
+    # -- what stamps are rounded to -----------------------------------------------------------------------------------
+
+    def _weigh(self, stamp: int) -> None:
+        """Find what all steps between stamps are multiples of; looked at once a bin, and for each stamp that is odd."""
+        if self._started and stamp != self._s0:
+            self._grain = gcd(self._grain, abs(stamp - self._s0))
+
+    def _check_grain(self) -> None:
+        for s in self._order.stamps[-16:]:
+            self._grain = gcd(self._grain, s)
+            if self._grain < 1000:
+                self._learning = False
+                self._quantum = 0
+                return
+        steps = self._order.stamps[-16:]
+        same = len({b - a for a, b in zip(steps, steps[1:], strict=False)}) <= 1
+        if not same or self._quantum:
+            self._quantum = self._grain if self._grain >= 2000 else 0

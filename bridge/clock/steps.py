@@ -1,0 +1,118 @@
+"""A clock that was set, a clock that is being slewed, and a network that is congested: which of them it was.
+
+All three make samples late. What tells them apart: a queue changes how delays scatter, a clock does not; a queue fills and
+drains, a step stays where it is and a slew grows on a straight line from nothing; and where samples come at a steady period, the
+stamps on both sides of a step are an odd time apart, while those of a sample that was held up are as far apart as ever.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+STEP_NS = 5_000_000
+"""A jump of at least this opens an epoch; what is smaller is followed as a manoeuvre."""
+CONSISTENT_NS = 100_000_000
+"""Early samples after a step lie within this of one another, or within eight times the usual scatter."""
+EARLY = 3
+EARLY_WHATEVER = 6
+"""So many early samples in a row are a step even where they do not agree: a clock at another rate than time."""
+FLAT_NS = 8_000_000_000
+ONSET_NS = 1_000_000_000
+WATCHDOG_NS = 15_000_000_000
+SLEW_PPB = (10_000.0, 1_500_000.0)
+
+
+class Bin(NamedTuple):
+    """A bin of late samples: arrival, ns; its minimum above the coasting line, ns; mean above the minimum; gap; span, s."""
+
+    arrival: int
+    lowest: float
+    excess: float
+    gap: float
+
+
+class Verdict(Enum):
+    """What a run of late bins is."""
+
+    WAIT = "wait"
+    STEP = "step"
+    SLEW = "slew"
+    MOVED = "moved"
+
+
+class LateRun:
+    """Late bins, one after another, until it is clear what they are; bounded memory."""
+
+    def __init__(self, begun: int, odd: bool, before: float) -> None:
+        self.begun = begun
+        self.odd = odd
+        self.before = before  # the last minimum that was not late
+        self.bins: list[Bin] = []
+
+    def add(self, late: Bin) -> None:
+        """Take another late bin."""
+        self.bins.append(late)
+        del self.bins[:-64]
+
+    def verdict(self, sigma: float, excess: float) -> Verdict:
+        """What it is so far; `sigma` of a minimum and the usual `excess` of a bin's mean over its minimum, ns."""
+        bins = self.bins
+        now = bins[-1].arrival
+        span = now - self.begun
+        flat = max(6.0 * sigma, 0.3 * excess)
+        if span >= WATCHDOG_NS and self._steady(now, flat, WATCHDOG_NS):
+            return Verdict.MOVED
+        if span >= WATCHDOG_NS + 3_000_000_000:
+            return Verdict.MOVED
+        tail = bins[-3:]
+        same = all(b.excess < 2.5 * excess + 2.0 * sigma and b.excess > 0.2 * excess - sigma for b in bins[-16:])
+        if len(tail) == 3 and self._slew(tail, sigma, excess):
+            return Verdict.SLEW
+        if not same:
+            return Verdict.WAIT
+        if len(bins) >= 2 and span >= ONSET_NS and self.odd and self._steady(now, flat, span):
+            return Verdict.STEP
+        if span >= FLAT_NS and self._steady(now, flat, FLAT_NS):
+            return Verdict.STEP
+        return Verdict.WAIT
+
+    def _steady(self, now: int, within: float, last: int) -> bool:
+        lows = [b.lowest for b in self.bins if b.arrival >= now - last]
+        return max(lows) - min(lows) <= within
+
+    def _slew(self, tail: list[Bin], sigma: float, excess: float) -> bool:
+        """Three bins on a line that begins at nothing."""
+        (a, b, c) = tail
+        dt = max((c.arrival - a.arrival) * 1e-9, 1e-3)
+        slope = (c.lowest - a.lowest) / dt
+        if not SLEW_PPB[0] <= slope <= SLEW_PPB[1]:
+            return False
+        middle = a.lowest + slope * (b.arrival - a.arrival) * 1e-9
+        onset = len(self.bins) > 6 or a.lowest < slope * 1.5 * max((b.arrival - a.arrival) * 1e-9, 0.1)
+        grown = slope * dt / 2
+        shape = c.excess < 2.5 * excess + grown + 2 * sigma
+        return onset and shape and abs(b.lowest - middle) <= max(3.0 * sigma, 0.1 * (c.lowest - a.lowest))
+
+    def slope(self) -> float:
+        """How fast the last three bins grow, ns/s."""
+        a, c = self.bins[-3], self.bins[-1]
+        return (c.lowest - a.lowest) / max((c.arrival - a.arrival) * 1e-9, 1e-3)
+
+
+class EarlyRun:
+    """Stamps from the future, one after another: never the network's doing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lowest = self.highest = 0.0
+
+    def add(self, residual: float, scatter: float) -> bool:
+        """Take another; whether the clock was set."""
+        if self.count == 0:
+            self.lowest = self.highest = residual
+        self.count += 1
+        self.lowest = min(self.lowest, residual)
+        self.highest = max(self.highest, residual)
+        consistent = self.highest - self.lowest < max(CONSISTENT_NS, 8.0 * scatter)
+        return (self.count >= EARLY and consistent) or self.count >= EARLY_WHATEVER

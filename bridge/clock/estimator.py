@@ -23,9 +23,17 @@ from bridge.clock.steps import STEP_NS, Bin, EarlyRun, LateRun, Verdict
 BIN_NS = 500_000_000
 BIN_PERIODS = 8
 BIN_LONGEST_NS = 8_000_000_000
+CARRY_PROBES = 2
+"""From so many reads on, those of the epoch before are not asked."""
+DEPTH_BINS = 120
+"""The smallest of so many minima is taken for the floor that they scatter above."""
+REGRESSED_NS = 150_000_000
 START_BINS = 3
 """In the first bins of an epoch the line is not yet one: what lies below it moves it at once."""
 START_SAMPLES = 8
+PROMPT_TRIPS = 5
+POINT = 0.3
+"""Where within the usual scatter of delays a sample is put that is placed by arrival: 0 the smallest, 1 the largest of 99%."""
 COARSE_NS = 300_000
 """Stamps that are rounded to this or more are placed by the reads of the clock alone, where there are any."""
 COMMIT_NS = 3_000_000_000
@@ -64,6 +72,11 @@ class ClockEstimator:
         self._window = ProbeWindow()
         self._trips = RoundTrips()
         self._pending: deque[tuple[int, int, int, int]] = deque(maxlen=64)
+        self._carried: tuple[float, float] | None = None
+        self._depths: deque[float] = deque(maxlen=DEPTH_BINS)
+        self._regress: tuple[int, float, int, int] | None = None
+        self._prompt = False
+        self._steady_bins = 0
         self._content: tuple[float, float] | None = None
         self._bin_index = 0
         self._prompt_mean = 0.0
@@ -198,7 +211,8 @@ class ClockEstimator:
         self._epoch_samples = 0
         self._onset: tuple[int, bool] | None = None
         self._coast = 0.0
-        self._ambiguous = 0.0
+        self._depths.clear()
+        self._regress = None
         self._open(arrival)
         self._publish()
         self._settle()
@@ -209,20 +223,16 @@ class ClockEstimator:
         offset = round(self._offset + self._drift * (s - self._at) + residual)
         # The new base is the pair that the new line gives to this stamp.
         base = self._a0 + s + offset
-        old = self._window
-        known = old.at_time(s) if len(old) else None
-        self._epoch += 1
+        if len(self._window) >= CARRY_PROBES:
+            # How far the line lies above the offset outlives the step.
+            middle, half = self._window.at_time(s)
+            if self._coarse():
+                middle -= self._offset + self._drift * (s - self._at)
+            self._carried = (middle, half + self._quantum)
+        self._window.clear()
         self._pending.clear()
-        doubt = 2.0 * sqrt(self._line.noise) + self._excess * 0.5 + self._quantum
+        self._epoch += 1
         self._begin(stamp, base)
-        if known is not None:
-            # The offset to the line outlives the step; how well the step itself is known is all that is lost.
-            middle = known[0] if not self._coarse() else known[0] - offset
-            window = ProbeWindow(self._coarse())
-            window.add(Interval(0, middle - known[1] - doubt, middle + known[1] + doubt))
-            self._window = window
-            if not self._coarse():
-                window.half = known[1]
         if self.on_epoch is not None:
             self.on_epoch(self._epoch, arrival)
 
@@ -276,8 +286,6 @@ class ClockEstimator:
             self._digest(n, arrival)
         self._order.trim()
         self._commit(arrival)
-        if not self._coarse() and len(self._window):
-            self._window.half += 0.0
         self._open(arrival)
         self._publish()
         self._settle()
@@ -288,7 +296,7 @@ class ClockEstimator:
             return
         known = self._period
         if known and abs(period - known) < 0.1 * known:
-            self._steady_bins = getattr(self, "_steady_bins", 0) + 1
+            self._steady_bins += 1
         else:
             self._steady_bins = 0
         self._period = period
@@ -306,6 +314,11 @@ class ClockEstimator:
             if line.noise == 0.0:
                 line.learn_noise(gap + 2.0 * excess / n, self._quantum)
             self._excess = self._excess or excess
+        if self._coarse() and len(self._window):
+            middle, _ = self._window.at_time(self._s1)
+            over = self._sum / n + self._offset + self._drift * (self._s1 - self._at) - middle - self._quantum / 2
+            self._prompt_mean += (over - self._prompt_mean) * max(0.01, 1.0 / (1 + 100 * self._prompt_weight))
+            self._prompt_weight = min(1.0, self._prompt_weight + 0.01)
         grain = self._grain_noise()
         measured = line.r() + grain
         sigma = line.sigma(measured)
@@ -343,6 +356,10 @@ class ClockEstimator:
                 self._manoeuvred(low, Verdict.SLEW)
         if line.bins:
             line.learn_noise(gap, self._quantum)
+            if abs(low) < LATE * sigma:
+                self._depths.append(low)
+            else:
+                self._depths.clear()
         kept = line.noise
         line.noise += grain / max(line.surprise, 0.5)
         line.update(low)
@@ -377,12 +394,14 @@ class ClockEstimator:
             self._close(arrival)
         s = stamp - self._s0
         r = (arrival - self._a0 - s) - self._offset - self._drift * (s - self._at)
+        if s == self._s_last and self._prompt and not redelivered:
+            return self._take(stamp, s, r, arrival)
         if s <= self._s_last or redelivered:
             return self._regressed(stamp, s, r, arrival, redelivered)
         if r < self._early_gate:
             return self._ahead(stamp, s, r, arrival)
         self._early.count = 0
-        if r >= self._late_gate:
+        if r >= max(self._gate, 2.0 * self._excess):
             self._late_n += 1
             if self._onset is None:
                 self._onset = (arrival, self._is_odd(s, arrival))
@@ -418,6 +437,8 @@ class ClockEstimator:
         if newest:
             self._s_last = s
             self._a_last = arrival
+        if self._prompt and s >= self._s_last:
+            return self._place_prompt(s, r, arrival)
         return self._place(s, r, arrival, width, newest)
 
     def _place(self, s: int, r: float, arrival: int, width: float, newest: bool) -> Aligned:
@@ -445,13 +466,15 @@ class ClockEstimator:
                 return self._place(s, r, arrival, self._width, False)
             return self._take(stamp, s, r, arrival)
         # Late by more than the scatter, and older than what came before: three in a row that agree are a clock set back.
-        run = getattr(self, "_regress", None)
+        run = self._regress
         if run is not None and self._a_last <= run[2] and abs(r - run[1]) < max(step, 4.0 * self._excess):
             run = (run[0] + 1, min(r, run[1]), run[2], run[3])
         else:
             run = (1, r, arrival, s)
         self._regress = run
-        if run[0] >= 3 and self._late is None and s > run[3]:
+        # A queue gives up what it held at once; a clock that was set back takes its time.
+        lasted = arrival - run[2] >= max(REGRESSED_NS, 2 * self._period)
+        if run[0] >= 3 and s > run[3] and lasted:
             self._regress = None
             self._new_epoch(stamp, arrival, run[1])
             return self._take(stamp, 0, (arrival - self._a0) - self._offset, arrival, self._excess)
@@ -461,7 +484,7 @@ class ClockEstimator:
                 max(1, round(self._width + r)),
                 self._epoch,
             )
-        return self._place(s, r, arrival, self._width + r * (run[0] > 1), False)
+        return self._place(s, r, arrival, self._width + r, False)
 
     def _ahead(self, stamp: int, s: int, r: float, arrival: int) -> Aligned:
         """A stamp from the future."""
@@ -522,7 +545,11 @@ class ClockEstimator:
         locked = self._quantum > 0 and self._locked > 0.5
         coarse = self._coarse()
         lag = self._content
-        if len(self._window):
+        if self._carried is not None and len(self._window) < CARRY_PROBES:
+            middle, half = self._carried
+            shift, width = middle + half_grain, half + spread + half_grain
+        elif len(self._window):
+            self._carried = None
             middle, half = self._window.at_time(self._s_last)
             if coarse:
                 middle -= self._offset + self._drift * (self._s_last - self._at)
@@ -532,6 +559,8 @@ class ClockEstimator:
         else:
             middle, half = config.expected_delay_ns, config.delay_doubt_ns
             shift = -middle + (0 if locked else half_grain)
+            if not locked and len(self._depths) >= 8:
+                shift += min(0.0, min(self._depths))
             width = half + spread + half_grain + (half_grain if locked else 0)
         if lag is not None:
             shift, width = shift + lag[0], width - half + 3.0 * lag[1]
@@ -539,6 +568,43 @@ class ClockEstimator:
             width += START_NS / (1 + self._epoch_samples + self._n) if self._epoch == 0 else 2.0 * self._excess
         self._shift = round(shift)
         self._width = max(1, round(width))
+        self._prompt = coarse and self._is_prompt(half)
+        if self._prompt:
+            self._late_gate = -1e18  # every sample is placed by its arrival
+
+    def _is_prompt(self, half: float) -> bool:
+        """Whether samples come so promptly that arrival says more than so coarse a stamp; see `_place_prompt`."""
+        trips = self._trips
+        if len(trips) < PROMPT_TRIPS or not len(self._window):
+            return False
+        usual = trips.one_way_excess()
+        self._soonest, self._usual = trips.smallest() / 2, usual
+        # Answers that come promptly do not show that samples do: a sample may wait to be published.
+        waits = self._prompt_mean > self._soonest + usual + half if self._prompt_weight > 0.02 else True
+        return usual < self._quantum / 4 and not waits
+
+    def _place_prompt(self, s: int, r: float, arrival: int) -> Aligned:
+        """By arrival, less what one way takes, within what the stamp leaves possible."""
+        middle, half = self._window.at_time(s)
+        stamped = self._a0 + s + round(middle)
+        doubt = round(half)
+        low, high = stamped - doubt, stamped + self._quantum + doubt
+        least = self._least
+        soonest, usual = self._soonest, self._usual
+        lag = round(soonest + POINT * usual)
+        aligned = min(max(arrival - lag, low), high, arrival - least)
+        earliest = max(low, arrival - round(2 * soonest - least + usual))
+        latest = min(high, arrival - least)
+        width = max(aligned - earliest, latest - aligned, round(usual / 4), 1)
+        place = min(max(aligned, self._placed_last), arrival)
+        self._placed_last = place
+        order = self._order
+        if order.stamps and order.stamps[-1] == s:
+            order.placed[-1] = place
+        else:
+            order.stamps.append(s)
+            order.placed.append(place)
+        return Aligned(place, width + place - aligned, self._epoch)
 
     # -- what stamps are rounded to -----------------------------------------------------------------------------------
 

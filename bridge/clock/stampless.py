@@ -51,7 +51,8 @@ class PeriodicClock:
         self._arrival = arrival
         doubt = 0
         if late > 0.7 * period:
-            skipped = round((late - 0.1 * period) / period)
+            # Rounded down: no number may be so high that the message came before its time.
+            skipped = int((late + 0.03 * period) // period)
             if self._draining and gap < 0.5 * period:
                 self._behind = 0  # one after another out of a queue
             elif not self._draining and gap > 3.6 * period:
@@ -68,9 +69,9 @@ class PeriodicClock:
                 doubt = period
         else:
             self._draining = False
-            if late < -0.6 * period:
+            if late < -0.3 * period:
                 # Numbered too high: what seemed lost was held up.
-                follows += round(late / period)
+                follows -= max(1, round(-late / period))
                 self._draining = True
         if follows <= self._index:
             # Back to a number that was passed: placed by it, but nothing is learnt.

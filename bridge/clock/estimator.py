@@ -31,7 +31,9 @@ REGRESSED_NS = 150_000_000
 START_BINS = 3
 """In the first bins of an epoch the line is not yet one: what lies below it moves it at once."""
 START_SAMPLES = 8
-PROMPT_TRIPS = 5
+PROMPT_TRIPS = 16
+SPREAD_SAMPLES = 64
+SPREAD_NS = 20_000_000
 POINT = 0.3
 """Where within the usual scatter of delays a sample is put that is placed by arrival: 0 the smallest, 1 the largest of 99%."""
 COARSE_NS = 300_000
@@ -76,6 +78,7 @@ class ClockEstimator:
         self._depths: deque[float] = deque(maxlen=DEPTH_BINS)
         self._regress: tuple[int, float, int, int] | None = None
         self._prompt = False
+        self._residuals: deque[float] = deque(maxlen=SPREAD_SAMPLES)
         self._steady_bins = 0
         self._content: tuple[float, float] | None = None
         self._bin_index = 0
@@ -210,6 +213,7 @@ class ClockEstimator:
         self._epoch_bins = 0
         self._epoch_samples = 0
         self._onset: tuple[int, bool] | None = None
+        self._late_s = -1  # the last stamp that was late, or that was there when an older one came late
         self._coast = 0.0
         self._depths.clear()
         self._regress = None
@@ -260,7 +264,6 @@ class ClockEstimator:
         self._r1 = self._r2 = float("inf")
         self._s1 = 0
         self._sum = 0.0
-        self._late_n = 0
         self._s_open = self._s_last
 
     def _publish(self) -> None:
@@ -323,7 +326,9 @@ class ClockEstimator:
         measured = line.r() + grain
         sigma = line.sigma(measured)
         dt = (line.at - at_before) * 1e-9
-        late = self._epoch_bins >= START_BINS and low > LATE * sigma
+        # A jump of less than a quantum may be a phase of the rounding, and is none of the clock.
+        gate = LATE * sigma + self._quantum
+        late = self._epoch_bins >= START_BINS and low > gate
         if late and self._late is None:
             odd = self._onset is not None and self._onset[1]
             begun = self._onset[0] if self._onset is not None else self._bin_begin
@@ -349,14 +354,15 @@ class ClockEstimator:
                 self._excess = max(excess, 1.0)
         else:
             self._late = None
-            self._onset = None
+            if self._late_s != self._s_last:
+                self._onset = None
             self._coast = 0.0
-            if low < -LATE * sigma and self._epoch_bins >= START_BINS:
+            if low < -gate and self._epoch_bins >= START_BINS:
                 line.open(low, max(dt, 0.1))
                 self._manoeuvred(low, Verdict.SLEW)
         if line.bins:
             line.learn_noise(gap, self._quantum)
-            if abs(low) < LATE * sigma:
+            if abs(low) < gate:
                 self._depths.append(low)
             else:
                 self._depths.clear()
@@ -375,7 +381,7 @@ class ClockEstimator:
         """Variance that rounding adds to the minima: none where the bin goes through all phases of the quantum."""
         if not self._quantum:
             return 0.0
-        return (0.6 * self._quantum) ** 2 if self._locked > 0.5 else (0.1 * self._quantum) ** 2
+        return (0.6 * self._quantum) ** 2 if self._locked > 0.3 else (0.2 * self._quantum) ** 2
 
     def _manoeuvred(self, jump: float, verdict: Verdict) -> None:
         """The line was moved: by the clock, or by a route that is now longer or shorter."""
@@ -402,7 +408,7 @@ class ClockEstimator:
             return self._ahead(stamp, s, r, arrival)
         self._early.count = 0
         if r >= max(self._gate, 2.0 * self._excess):
-            self._late_n += 1
+            self._late_s = s
             if self._onset is None:
                 self._onset = (arrival, self._is_odd(s, arrival))
         elif self._late is None:
@@ -437,6 +443,8 @@ class ClockEstimator:
         if newest:
             self._s_last = s
             self._a_last = arrival
+        if self._quantum >= SPREAD_NS:
+            self._residuals.append(r)
         if self._prompt and s >= self._s_last:
             return self._place_prompt(s, r, arrival)
         return self._place(s, r, arrival, width, newest)
@@ -455,10 +463,10 @@ class ClockEstimator:
 
     def _regressed(self, stamp: int, s: int, r: float, arrival: int, redelivered: bool) -> Aligned:
         """Not the newest stamp: delivered again, overtaken, or the clock was set back."""
-        if redelivered or self._order.knows(s):
+        if redelivered:
             return self._place(s, r, arrival, self._width, False)
         step = self._gate
-        if r < self._late_gate:
+        if r < max(self._gate, 2.0 * self._excess):
             if r < self._early_gate:
                 return self._ahead(stamp, s, r, arrival)
             self._regress = None
@@ -466,6 +474,10 @@ class ClockEstimator:
                 return self._place(s, r, arrival, self._width, False)
             return self._take(stamp, s, r, arrival)
         # Late by more than the scatter, and older than what came before: three in a row that agree are a clock set back.
+        known = self._order.knows(s)
+        if self._onset is None and not known:
+            self._onset = (arrival, True)
+            self._late_s = self._s_last
         run = self._regress
         if run is not None and self._a_last <= run[2] and abs(r - run[1]) < max(step, 4.0 * self._excess):
             run = (run[0] + 1, min(r, run[1]), run[2], run[3])
@@ -474,6 +486,9 @@ class ClockEstimator:
         self._regress = run
         # A queue gives up what it held at once; a clock that was set back takes its time.
         lasted = arrival - run[2] >= max(REGRESSED_NS, 2 * self._period)
+        if known:
+            # A stamp that was there before came again; a whole run of them, at their own pace, is a clock set back.
+            lasted = arrival - run[2] >= max(4 * REGRESSED_NS, 8 * self._period)
         if run[0] >= 3 and s > run[3] and lasted:
             self._regress = None
             self._new_epoch(stamp, arrival, run[1])
@@ -484,7 +499,7 @@ class ClockEstimator:
                 max(1, round(self._width + r)),
                 self._epoch,
             )
-        return self._place(s, r, arrival, self._width + r, False)
+        return self._place(s, r, arrival, self._width + (r if not known or run[0] > 2 else 0.0), False)
 
     def _ahead(self, stamp: int, s: int, r: float, arrival: int) -> Aligned:
         """A stamp from the future."""
@@ -542,7 +557,7 @@ class ClockEstimator:
         half_grain = self._quantum // 2
         self._least = min(config.min_delay_ns, config.max_delay_ns)
         spread = 3.0 * sqrt(min(line.variance, 1e16)) + 0.5 * sqrt(line.r()) + max(0.0, self._coast)
-        locked = self._quantum > 0 and self._locked > 0.5
+        locked = self._quantum > 0 and self._locked > 0.3
         coarse = self._coarse()
         lag = self._content
         if self._carried is not None and len(self._window) < CARRY_PROBES:
@@ -568,32 +583,40 @@ class ClockEstimator:
             width += START_NS / (1 + self._epoch_samples + self._n) if self._epoch == 0 else 2.0 * self._excess
         self._shift = round(shift)
         self._width = max(1, round(width))
-        self._prompt = coarse and self._is_prompt(half)
+        self._prompt = self._quantum >= SPREAD_NS and self._is_prompt()
         if self._prompt:
             self._late_gate = -1e18  # every sample is placed by its arrival
 
-    def _is_prompt(self, half: float) -> bool:
-        """Whether samples come so promptly that arrival says more than so coarse a stamp; see `_place_prompt`."""
-        trips = self._trips
-        if len(trips) < PROMPT_TRIPS or not len(self._window):
+    def _is_prompt(self) -> bool:
+        """Whether samples come so promptly that arrival says more than so coarse a stamp; see `_place_prompt`.
+
+        What is rounded down evenly scatters over one quantum, plus what delays scatter.
+        """
+        seen = self._residuals
+        if len(seen) < 16:
             return False
-        usual = trips.one_way_excess()
-        self._soonest, self._usual = trips.smallest() / 2, usual
-        # Answers that come promptly do not show that samples do: a sample may wait to be published.
-        waits = self._prompt_mean > self._soonest + usual + half if self._prompt_weight > 0.02 else True
-        return usual < self._quantum / 4 and not waits
+        ordered = sorted(seen)
+        spread = ordered[int(0.9 * len(ordered))] - ordered[0]
+        if spread > (1.3 if self._prompt else 1.1) * self._quantum:
+            return False
+        config, trips = self.config, self._trips
+        if len(trips) >= PROMPT_TRIPS:
+            self._soonest, self._usual = trips.smallest() / 2, trips.one_way_excess()
+        else:
+            self._soonest, self._usual = config.expected_delay_ns, 0.1 * self._quantum
+        waits = self._prompt_weight > 0.05 and self._prompt_mean > self._soonest + self._usual + self._window.half
+        return self._usual < self._quantum / 4 and not waits
 
     def _place_prompt(self, s: int, r: float, arrival: int) -> Aligned:
         """By arrival, less what one way takes, within what the stamp leaves possible."""
-        middle, half = self._window.at_time(s)
-        stamped = self._a0 + s + round(middle)
-        doubt = round(half)
+        stamped = arrival - int(r) + self._shift - self._quantum // 2
+        doubt = max(0, self._width - self._quantum // 2)
         low, high = stamped - doubt, stamped + self._quantum + doubt
         least = self._least
         soonest, usual = self._soonest, self._usual
         lag = round(soonest + POINT * usual)
         aligned = min(max(arrival - lag, low), high, arrival - least)
-        earliest = max(low, arrival - round(2 * soonest - least + usual))
+        earliest = max(low, arrival - round(2 * soonest + usual))
         latest = min(high, arrival - least)
         width = max(aligned - earliest, latest - aligned, round(usual / 4), 1)
         place = min(max(aligned, self._placed_last), arrival)

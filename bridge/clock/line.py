@@ -15,6 +15,8 @@ OFFSET_WALK = 400.0
 """Random walk of the offset, ns^2 per second."""
 DRIFT_PRIOR = 1e5
 """Standard deviation of an unknown drift, ns/s: 100 ppm."""
+STEEPEST = 1e6
+"""No manoeuvre is taken to be steeper than this, ns/s: 1000 ppm."""
 LATE = 4.0
 """So many standard deviations late is not the minimum's scatter."""
 HUBER = 1.5
@@ -79,7 +81,7 @@ class Line:
     def open(self, error: float, dt: float) -> None:
         """Let the filter follow a manoeuvre that has brought the offset off by `error` ns within `dt` s."""
         self.variance += error * error
-        slope = error / max(dt, 0.1)
+        slope = max(-STEEPEST, min(STEEPEST, error / max(dt, 0.1)))
         self.drift_variance += slope * slope
         self.covariance += 0.5 * error * slope
 

@@ -177,4 +177,4 @@ class RoundTrips:
     def one_way_excess(self) -> float:
         """What one way takes above its smallest delay in 99% of cases, ns: 98% of both ways together, by the union bound."""
         n = len(self._sorted)
-        return float(self._sorted[min(n - 1, int(0.98 * n))] - self._sorted[0]) * (1.0 + 8.0 / n)
+        return float(self._sorted[min(n - 1, int(0.985 * n))] - self._sorted[0]) * (1.0 + 8.0 / n)

@@ -78,7 +78,7 @@ class ClockEstimator:
         self._depths: deque[float] = deque(maxlen=DEPTH_BINS)
         self._regress: tuple[int, float, int, int] | None = None
         self._prompt = False
-        self._residuals: deque[float] = deque(maxlen=SPREAD_SAMPLES)
+        self._residuals: deque[int] = deque(maxlen=SPREAD_SAMPLES)
         self._steady_bins = 0
         self._content: tuple[float, float] | None = None
         self._bin_index = 0
@@ -216,6 +216,7 @@ class ClockEstimator:
         self._late_s = -1  # the last stamp that was late, or that was there when an older one came late
         self._coast = 0.0
         self._depths.clear()
+        self._residuals.clear()
         self._regress = None
         self._open(arrival)
         self._publish()
@@ -258,7 +259,9 @@ class ClockEstimator:
 
     def _open(self, arrival: int) -> None:
         self._bin_begin = arrival
-        self._bin_end = arrival + max(BIN_NS, min(BIN_PERIODS * self._period, BIN_LONGEST_NS))
+        # What is late is looked at twice as often, where samples are many.
+        shortest = BIN_NS if self._late is None else BIN_NS // 2
+        self._bin_end = arrival + max(shortest, min(BIN_PERIODS * self._period, BIN_LONGEST_NS))
         self._n = 0
         self._exact = 0
         self._r1 = self._r2 = float("inf")
@@ -320,7 +323,7 @@ class ClockEstimator:
         if self._coarse() and len(self._window):
             middle, _ = self._window.at_time(self._s1)
             over = self._sum / n + self._offset + self._drift * (self._s1 - self._at) - middle - self._quantum / 2
-            self._prompt_mean += (over - self._prompt_mean) * max(0.01, 1.0 / (1 + 100 * self._prompt_weight))
+            self._prompt_mean += (over - self._prompt_mean) * max(0.03, 1.0 / (1 + 100 * self._prompt_weight))
             self._prompt_weight = min(1.0, self._prompt_weight + 0.01)
         grain = self._grain_noise()
         measured = line.r() + grain
@@ -335,7 +338,7 @@ class ClockEstimator:
             self._late = LateRun(begun, odd, 0.0)
         if late and self._late is not None:
             run = self._late
-            run.add(Bin(arrival, low, excess, gap))
+            run.add(Bin(arrival, self._s1, low, excess))
             verdict = run.verdict(sqrt(measured), self._excess)
             self._coast = low
             if verdict is Verdict.WAIT:
@@ -347,9 +350,10 @@ class ClockEstimator:
                 self._new_epoch(self._s0 + self._s_last, self._a_last, jump)
                 return
             self._manoeuvred(jump, verdict)
-            line.open(jump, dt)
             if verdict is Verdict.SLEW:
-                line.drift_variance += run.slope() ** 2
+                line.restart(low, run.slope(), 2.0 * sqrt(measured) / run.tail_span())
+            else:
+                line.open(jump, dt)
             if verdict is Verdict.MOVED:
                 self._excess = max(excess, 1.0)
         else:
@@ -444,7 +448,7 @@ class ClockEstimator:
             self._s_last = s
             self._a_last = arrival
         if self._quantum >= SPREAD_NS:
-            self._residuals.append(r)
+            self._residuals.append(arrival - self._a0 - s)
         if self._prompt and s >= self._s_last:
             return self._place_prompt(s, r, arrival)
         return self._place(s, r, arrival, width, newest)
@@ -584,8 +588,8 @@ class ClockEstimator:
         self._shift = round(shift)
         self._width = max(1, round(width))
         self._prompt = self._quantum >= SPREAD_NS and self._is_prompt()
-        if self._prompt:
-            self._late_gate = -1e18  # every sample is placed by its arrival
+        if self._quantum >= SPREAD_NS:
+            self._late_gate = -1e18  # no sample takes the short way: each may be placed by its arrival
 
     def _is_prompt(self) -> bool:
         """Whether samples come so promptly that arrival says more than so coarse a stamp; see `_place_prompt`.
@@ -604,7 +608,7 @@ class ClockEstimator:
             self._soonest, self._usual = trips.smallest() / 2, trips.one_way_excess()
         else:
             self._soonest, self._usual = config.expected_delay_ns, 0.1 * self._quantum
-        waits = self._prompt_weight > 0.05 and self._prompt_mean > self._soonest + self._usual + self._window.half
+        waits = self._prompt_weight > 0.3 and self._prompt_mean > self._soonest + self._usual + self._window.half
         return self._usual < self._quantum / 4 and not waits
 
     def _place_prompt(self, s: int, r: float, arrival: int) -> Aligned:

@@ -85,6 +85,14 @@ class Line:
         self.drift_variance += slope * slope
         self.covariance += 0.5 * error * slope
 
+    def restart(self, offset: float, slope: float, slope_sigma: float) -> None:
+        """Follow a slew from here on: `offset` ns above the line as it was, and `slope` ns/s steeper."""
+        self.offset += offset
+        self.drift += slope * 1e-9
+        self.variance = self.r() + 1.0
+        self.drift_variance += slope_sigma * slope_sigma
+        self.covariance = sqrt(self.variance * self.drift_variance) * 0.5
+
     def update(self, residual: float) -> None:
         """Take a bin's minimum, `residual` ns above the line at `at`."""
         noise = self.r()

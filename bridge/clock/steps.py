@@ -20,16 +20,18 @@ EARLY_WHATEVER = 6
 FLAT_NS = 8_000_000_000
 ONSET_NS = 1_000_000_000
 WATCHDOG_NS = 15_000_000_000
+LINE_BINS = 8
+"""A slew whose beginning was not seen must lie on a line for so many bins."""
 SLEW_PPB = (10_000.0, 1_500_000.0)
 
 
 class Bin(NamedTuple):
-    """A bin of late samples: arrival, ns; its minimum above the coasting line, ns; mean above the minimum; gap; span, s."""
+    """A bin of late samples: its end by arrival, ns; stamp of its minimum; that above the coasting line; mean above that."""
 
     arrival: int
+    at: int
     lowest: float
     excess: float
-    gap: float
 
 
 class Verdict(Enum):
@@ -52,6 +54,8 @@ class LateRun:
 
     def add(self, late: Bin) -> None:
         """Take another late bin."""
+        if len(self.bins) == 1 and self.odd and self.bins[0].excess > 3.0 * late.excess:
+            self.bins.clear()  # the clock was set within the first, whose samples are of before and after
         self.bins.append(late)
         del self.bins[:-64]
 
@@ -60,13 +64,15 @@ class LateRun:
         bins = self.bins
         now = bins[-1].arrival
         span = now - self.begun
-        flat = max(6.0 * sigma, 0.3 * excess)
+        flat = max(6.0 * sigma, excess)
         if span >= WATCHDOG_NS and self._steady(now, flat, WATCHDOG_NS):
             return Verdict.MOVED
         if span >= WATCHDOG_NS + 3_000_000_000:
             return Verdict.MOVED
         tail = bins[-3:]
-        same = all(b.excess < 2.5 * excess + 2.0 * sigma and b.excess > 0.2 * excess - sigma for b in bins[-16:])
+        # The median, since a single spike moves a bin's mean.
+        usual = sorted(b.excess for b in bins[-16:])[(min(len(bins), 16) - 1) // 2]
+        same = 0.2 * excess - sigma < usual < 2.5 * excess + 2.0 * sigma
         if len(tail) == 3 and self._slew(tail, sigma, excess):
             return Verdict.SLEW
         if not same:
@@ -83,21 +89,30 @@ class LateRun:
 
     def _slew(self, tail: list[Bin], sigma: float, excess: float) -> bool:
         """Three bins on a line that begins at nothing."""
-        (a, b, c) = tail
-        dt = max((c.arrival - a.arrival) * 1e-9, 1e-3)
+        a, b, c = tail
+        dt = max((c.at - a.at) * 1e-9, 1e-3)
         slope = (c.lowest - a.lowest) / dt
         if not SLEW_PPB[0] <= slope <= SLEW_PPB[1]:
             return False
-        middle = a.lowest + slope * (b.arrival - a.arrival) * 1e-9
-        onset = len(self.bins) > 6 or a.lowest < slope * 1.5 * max((b.arrival - a.arrival) * 1e-9, 0.1)
-        grown = slope * dt / 2
-        shape = c.excess < 2.5 * excess + grown + 2 * sigma
-        return onset and shape and abs(b.lowest - middle) <= max(3.0 * sigma, 0.1 * (c.lowest - a.lowest))
+        within = max(3.0 * sigma, 0.1 * (c.lowest - a.lowest))
+        if a.lowest < slope * 1.5 * max((b.at - a.at) * 1e-9, 0.1):
+            line = tail
+        elif len(self.bins) >= LINE_BINS:
+            line = self.bins[-LINE_BINS:]
+        else:
+            return False
+        usual = 2.5 * excess + slope * dt / 2 + 2.0 * sigma
+        on_line = all(abs(i.lowest - a.lowest - slope * (i.at - a.at) * 1e-9) <= within for i in line)
+        return on_line and all(i.excess < usual for i in line)
+
+    def tail_span(self) -> float:
+        """How long the last three bins took, s."""
+        return max((self.bins[-1].at - self.bins[-3].at) * 1e-9, 0.1)
 
     def slope(self) -> float:
         """How fast the last three bins grow, ns/s."""
         a, c = self.bins[-3], self.bins[-1]
-        return (c.lowest - a.lowest) / max((c.arrival - a.arrival) * 1e-9, 1e-3)
+        return (c.lowest - a.lowest) / max((c.at - a.at) * 1e-9, 1e-3)
 
 
 class EarlyRun:

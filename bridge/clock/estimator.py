@@ -17,11 +17,13 @@ from math import gcd, sqrt
 from bridge.clock.config import Aligned, ClockConfig, ClockModel
 from bridge.clock.line import LATE, Line
 from bridge.clock.order import Order
-from bridge.clock.probes import Interval, ProbeWindow, RoundTrips
+from bridge.clock.probes import CONTRADICTIONS, Interval, ProbeWindow, RoundTrips
 from bridge.clock.steps import STEP_NS, Bin, EarlyRun, LateRun, Verdict
 
 BIN_NS = 500_000_000
 BIN_PERIODS = 8
+REROUTE_NS = 300_000_000
+"""A jump of this or more is the clock's, wherever it came from."""
 BIN_LONGEST_NS = 8_000_000_000
 CARRY_PROBES = 2
 """From so many reads on, those of the epoch before are not asked."""
@@ -78,6 +80,7 @@ class ClockEstimator:
         self._depths: deque[float] = deque(maxlen=DEPTH_BINS)
         self._regress: tuple[int, float, int, int] | None = None
         self._prompt = False
+        self._crowd = 0.0
         self._residuals: deque[int] = deque(maxlen=SPREAD_SAMPLES)
         self._steady_bins = 0
         self._content: tuple[float, float] | None = None
@@ -212,12 +215,14 @@ class ClockEstimator:
         self._early = EarlyRun()
         self._epoch_bins = 0
         self._epoch_samples = 0
-        self._onset: tuple[int, bool] | None = None
+        self._onset: tuple[int, bool | None] | None = None
         self._late_s = -1  # the last stamp that was late, or that was there when an older one came late
         self._coast = 0.0
         self._depths.clear()
         self._residuals.clear()
         self._regress = None
+        self._ambiguous = 0.0  # how much of the line's place may be a route's and not the clock's, ns
+        self._ambiguous_reads = 0
         self._open(arrival)
         self._publish()
         self._settle()
@@ -333,12 +338,12 @@ class ClockEstimator:
         gate = LATE * sigma + self._quantum
         late = self._epoch_bins >= START_BINS and low > gate
         if late and self._late is None:
-            odd = self._onset is not None and self._onset[1]
-            begun = self._onset[0] if self._onset is not None else self._bin_begin
-            self._late = LateRun(begun, odd, 0.0)
+            begun, odd = self._onset or (self._bin_begin, None)
+            self._late = LateRun(begun, odd)
         if late and self._late is not None:
             run = self._late
             run.add(Bin(arrival, self._s1, low, excess))
+            run.reads = self._reads_since(run.begun, low)
             verdict = run.verdict(sqrt(measured), self._excess)
             self._coast = low
             if verdict is Verdict.WAIT:
@@ -347,7 +352,11 @@ class ClockEstimator:
             self._coast = 0.0
             jump = low if verdict is Verdict.SLEW else min(b.lowest for b in run.bins[-8:])
             if verdict is not Verdict.SLEW and jump >= max(STEP_NS, 1.5 * self._quantum):
-                self._new_epoch(self._s0 + self._s_last, self._a_last, jump)
+                if not run.rerouted(jump):
+                    self._new_epoch(self._s0 + self._s_last, self._a_last, jump)
+                    return
+                self._reroute(jump, run.reads > 0)
+                self._excess = max(excess, 1.0)
                 return
             self._manoeuvred(jump, verdict)
             if verdict is Verdict.SLEW:
@@ -363,7 +372,7 @@ class ClockEstimator:
             self._coast = 0.0
             if low < -gate and self._epoch_bins >= START_BINS:
                 line.open(low, max(dt, 0.1))
-                self._manoeuvred(low, Verdict.SLEW)
+                self._manoeuvred(low, Verdict.MOVED)
         if line.bins:
             line.learn_noise(gap, self._quantum)
             if abs(low) < gate:
@@ -371,15 +380,59 @@ class ClockEstimator:
             else:
                 self._depths.clear()
         kept = line.noise
+        crowded = excess / self._excess - 1.5 if self._excess > 0 and low > 0 else 0.0
+        if crowded > 0 and self._epoch_bins >= START_BINS:
+            # Delays that scatter more than usual have risen above their smallest too: how far is not known.
+            line.noise += (0.3 * crowded * self._excess) ** 2
+            self._crowd = max(self._crowd, 0.3 * min(low, crowded * self._excess))
+        else:
+            self._crowd *= 0.8
         line.noise += grain / max(line.surprise, 0.5)
         line.update(low)
         line.noise = kept
-        weight = max(0.02, 1.0 / (line.bins + 1))
+        # What is usual falls faster than it rises: a network that is busy for a minute is not yet another network.
+        weight = max(0.005 if excess > self._excess else 0.03, 1.0 / (line.bins + 1))
         self._excess += weight * (min(excess, 4.0 * self._excess + 1000.0) - self._excess)
         self._epoch_bins += 1
         self._bin_index += 1
         if self.on_bin is not None:
             self.on_bin(self._epoch, self._s0 + self._s1, self._a0 - self._s0 + line.offset, measured)
+
+    def _reads_since(self, begun: int, jump: float) -> int:
+        """What the reads made since `begun` say of the old offset: how many agree with it, or less than 0 if they do not."""
+        window = self._window
+        if not len(window):
+            return 0
+        agree = contradict = 0
+        for rx, tx, device, epoch in self._pending:
+            if epoch != self._epoch or tx < begun:
+                continue
+            s = device - self._s0
+            middle, half = window.at_time(s)
+            base = self._a0 + s
+            if not self._coarse():
+                middle += self._offset + self._drift * (s - self._at)
+            if tx - base - self._quantum > middle + half or rx - base < middle - half:
+                contradict += 1
+            elif tx - base - self._quantum + jump > middle + half or jump < 0:
+                agree += 1
+            elif rx - base >= middle + jump:
+                agree += 1
+        return -contradict if contradict else agree
+
+    def _reroute(self, jump: float, known: bool) -> None:
+        """The way became longer by `jump` ns and the clock is what it was; `known` where reads of the clock say so."""
+        self._line.offset += jump
+        self._line.variance = max(self._line.variance, self._line.r())
+        self._depths.clear()
+        if self._carried is not None:
+            self._carried = (self._carried[0] - jump, self._carried[1])
+        if not self._coarse() and len(self._window):
+            self._window.shift(-jump, 0.0)
+        if not known:
+            self._ambiguous += jump
+            self._ambiguous_reads = 0
+        self._publish()
 
     def _grain_noise(self) -> float:
         """Variance that rounding adds to the minima: none where the bin goes through all phases of the quantum."""
@@ -388,8 +441,15 @@ class ClockEstimator:
         return (0.6 * self._quantum) ** 2 if self._locked > 0.3 else (0.2 * self._quantum) ** 2
 
     def _manoeuvred(self, jump: float, verdict: Verdict) -> None:
-        """The line was moved: by the clock, or by a route that is now longer or shorter."""
+        """The line was moved: by the clock, or by a route that is now longer or shorter.
+
+        A slew is the clock's. Any other jump stays in the uncertainty until reads made after it have told which it was,
+        and where there are none until it is undone.
+        """
         self._pending.clear()
+        if verdict is not Verdict.SLEW and abs(jump) > 0.1 * self.config.delay_doubt_ns:
+            self._ambiguous += jump
+            self._ambiguous_reads = 0
 
     # -- what is not on the line --------------------------------------------------------------------------------------
 
@@ -414,20 +474,26 @@ class ClockEstimator:
         if r >= max(self._gate, 2.0 * self._excess):
             self._late_s = s
             if self._onset is None:
-                self._onset = (arrival, self._is_odd(s, arrival))
+                self._onset = (arrival, self._is_odd(s))
         elif self._late is None:
             self._onset = None
         return self._take(stamp, s, r, arrival)
 
-    def _is_odd(self, s: int, arrival: int) -> bool:
-        """Whether the stamp is an odd time after the one before it: the clock was set, and nothing was held up."""
+    def _is_odd(self, s: int) -> bool | None:
+        """Whether the stamp is an odd time after the one before it, which a clock that was set shows; None: can not be said.
+
+        One period exactly says that nothing happened to the clock; several may be a loss, or a clock set by as much.
+        """
         step = s - self._s_last
         if step < 0:
             return True
         if not self._regular or not self._period:
-            return False
+            return None
         part = step / self._period
-        return abs(part - round(part)) > 0.2 + self._quantum / self._period or round(part) == 0
+        within = 0.2 + self._quantum / self._period
+        if abs(part - 1.0) < within:
+            return False
+        return True if round(part) == 0 or abs(part - round(part)) > within else None
 
     def _take(self, stamp: int, s: int, r: float, arrival: int, extra: float = 0.0) -> Aligned:
         """Learn from a sample and place it."""
@@ -520,8 +586,19 @@ class ClockEstimator:
                 self._sum -= r * self._n
             self._publish()
             return self._take(stamp, s, 0.0, arrival)
+        if self._early.count == 0:
+            self._early.odd = self._is_odd(s)
         if self._early.add(r, self._excess):
             lowest = self._early.lowest
+            window = self._window
+            if lowest > -REROUTE_NS and self._early.odd is not True and not self._coarse():
+                middle, half = window.at_time(s) if len(window) else (0.0, 0.0)
+                # No sample came before the reads say that it can have been sent: a way that is shorter again.
+                known = len(window) >= CARRY_PROBES and lowest > middle - half
+                if known or (not len(window) and self._early.odd is False):
+                    self._reroute(lowest, known)
+                    self._early.count = 0
+                    return self._take(stamp, s, r - lowest, arrival)
             self._new_epoch(stamp, arrival, lowest)
             return self._take(stamp, 0, (arrival - self._a0) - self._offset, arrival, self._excess)
         width = self._width + min(abs(r), self._excess * 5.0 + STEP_NS)
@@ -554,13 +631,16 @@ class ClockEstimator:
                 # One-way traffic bounds it too: no sample took less than the least delay.
                 low, high = low - line, min(high - line, max(low - line, -float(self.config.min_delay_ns)))
             self._window.add(Interval(s, low, high))
+            self._ambiguous_reads += 1
+            if self._ambiguous_reads > CONTRADICTIONS:
+                self._ambiguous = 0.0
 
     def _settle(self) -> None:
         """Work out what is added to the line, and how sure a sample's place is."""
         config, line = self.config, self._line
         half_grain = self._quantum // 2
         self._least = min(config.min_delay_ns, config.max_delay_ns)
-        spread = 3.0 * sqrt(min(line.variance, 1e16)) + 0.5 * sqrt(line.r()) + max(0.0, self._coast)
+        spread = 3.0 * sqrt(min(line.variance, 1e16)) + 0.5 * sqrt(line.r()) + max(0.0, self._coast) + self._crowd
         locked = self._quantum > 0 and self._locked > 0.3
         coarse = self._coarse()
         lag = self._content
@@ -581,6 +661,8 @@ class ClockEstimator:
             if not locked and len(self._depths) >= 8:
                 shift += min(0.0, min(self._depths))
             width = half + spread + half_grain + (half_grain if locked else 0)
+        if not (coarse and len(self._window)):
+            width += abs(self._ambiguous)
         if lag is not None:
             shift, width = shift + lag[0], width - half + 3.0 * lag[1]
         if self._epoch_bins < START_BINS:
@@ -608,8 +690,11 @@ class ClockEstimator:
             self._soonest, self._usual = trips.smallest() / 2, trips.one_way_excess()
         else:
             self._soonest, self._usual = config.expected_delay_ns, 0.1 * self._quantum
-        waits = self._prompt_weight > 0.3 and self._prompt_mean > self._soonest + self._usual + self._window.half
-        return self._usual < self._quantum / 4 and not waits
+        half = self._window.half
+        known = self._prompt_weight > 0.3 and half < self._quantum / 16
+        if known and self._prompt_mean > self._soonest + self._usual + half:
+            return False  # it waits to be published, though answers come at once
+        return self._usual < self._quantum / 4 and (known or config.max_delay_ns < self._quantum / 4)
 
     def _place_prompt(self, s: int, r: float, arrival: int) -> Aligned:
         """By arrival, less what one way takes, within what the stamp leaves possible."""
@@ -620,7 +705,7 @@ class ClockEstimator:
         soonest, usual = self._soonest, self._usual
         lag = round(soonest + POINT * usual)
         aligned = min(max(arrival - lag, low), high, arrival - least)
-        earliest = max(low, arrival - round(2 * soonest + usual))
+        earliest = max(low, arrival - round(max(2 * soonest, self.config.max_delay_ns) + usual))
         latest = min(high, arrival - least)
         width = max(aligned - earliest, latest - aligned, round(usual / 4), 1)
         place = min(max(aligned, self._placed_last), arrival)

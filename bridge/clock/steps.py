@@ -18,6 +18,8 @@ EARLY = 3
 EARLY_WHATEVER = 6
 """So many early samples in a row are a step even where they do not agree: a clock at another rate than time."""
 FLAT_NS = 8_000_000_000
+REROUTE_NS = 300_000_000
+"""A jump of this or more is the clock's, unless reads of the clock say otherwise."""
 ONSET_NS = 1_000_000_000
 WATCHDOG_NS = 15_000_000_000
 LINE_BINS = 8
@@ -46,15 +48,15 @@ class Verdict(Enum):
 class LateRun:
     """Late bins, one after another, until it is clear what they are; bounded memory."""
 
-    def __init__(self, begun: int, odd: bool, before: float) -> None:
+    def __init__(self, begun: int, odd: bool | None) -> None:
         self.begun = begun
-        self.odd = odd
-        self.before = before  # the last minimum that was not late
+        self.odd = odd  # whether the stamps at its beginning were an odd time apart; None where that can not be said
+        self.reads = 0  # how many two-way reads since agree with the offset from before; less than 0: they contradict it
         self.bins: list[Bin] = []
 
     def add(self, late: Bin) -> None:
         """Take another late bin."""
-        if len(self.bins) == 1 and self.odd and self.bins[0].excess > 3.0 * late.excess:
+        if len(self.bins) == 1 and self.bins[0].excess > 3.0 * late.excess:
             self.bins.clear()  # the clock was set within the first, whose samples are of before and after
         self.bins.append(late)
         del self.bins[:-64]
@@ -64,6 +66,7 @@ class LateRun:
         bins = self.bins
         now = bins[-1].arrival
         span = now - self.begun
+        set_ = (self.odd is True and self.reads <= 0) or self.reads <= -2
         flat = max(6.0 * sigma, excess)
         if span >= WATCHDOG_NS and self._steady(now, flat, WATCHDOG_NS):
             return Verdict.MOVED
@@ -77,11 +80,15 @@ class LateRun:
             return Verdict.SLEW
         if not same:
             return Verdict.WAIT
-        if len(bins) >= 2 and span >= ONSET_NS and self.odd and self._steady(now, flat, span):
+        if len(bins) >= 2 and span >= ONSET_NS and set_ and self._steady(now, flat, span):
             return Verdict.STEP
         if span >= FLAT_NS and self._steady(now, flat, FLAT_NS):
             return Verdict.STEP
         return Verdict.WAIT
+
+    def rerouted(self, jump: float) -> bool:
+        """Whether it was the way that became longer by `jump` ns, and the clock was not touched."""
+        return self.reads >= 2 or (self.reads == 0 and self.odd is False and jump < REROUTE_NS)
 
     def _steady(self, now: int, within: float, last: int) -> bool:
         lows = [b.lowest for b in self.bins if b.arrival >= now - last]
@@ -120,6 +127,7 @@ class EarlyRun:
 
     def __init__(self) -> None:
         self.count = 0
+        self.odd: bool | None = None
         self.lowest = self.highest = 0.0
 
     def add(self, residual: float, scatter: float) -> bool:

@@ -279,7 +279,7 @@ class ClockEstimator:
         line = self._line
         self._offset, self._drift, self._at = line.offset, line.drift, line.at
         sigma = line.sigma() if line.bins else 0.0
-        self._gate = max(float(STEP_NS), 8.0 * sigma, 1.5 * self._quantum) if line.bins else float(STEP_NS)
+        self._gate = max(float(STEP_NS), 8.0 * sigma, 1.5 * self._quantum, 1.5 * self._excess) if line.bins else float(STEP_NS)
         self._early_gate = -self._gate if self._epoch_bins >= START_BINS else 0.0
         self._late_gate = max(self._gate, 2.0 * self._excess)
 
@@ -338,7 +338,9 @@ class ClockEstimator:
         gate = LATE * sigma + self._quantum
         late = self._epoch_bins >= START_BINS and low > gate
         if late and self._late is None:
-            begun, odd = self._onset or (self._bin_begin, None)
+            # What happened to a sample says nothing of those after it, if they were on time.
+            held = self._onset if self._late_s == self._s_last else None
+            begun, odd = held or (self._bin_begin, None)
             self._late = LateRun(begun, odd)
         if late and self._late is not None:
             run = self._late
@@ -351,7 +353,7 @@ class ClockEstimator:
             self._late = None
             self._coast = 0.0
             jump = low if verdict is Verdict.SLEW else min(b.lowest for b in run.bins[-8:])
-            if verdict is not Verdict.SLEW and jump >= max(STEP_NS, 1.5 * self._quantum):
+            if verdict is not Verdict.SLEW and jump >= max(STEP_NS, 1.5 * self._quantum, 2.0 * self._excess):
                 if not run.rerouted(jump):
                     self._new_epoch(self._s0 + self._s_last, self._a_last, jump)
                     return
@@ -380,13 +382,14 @@ class ClockEstimator:
             else:
                 self._depths.clear()
         kept = line.noise
-        crowded = excess / self._excess - 1.5 if self._excess > 0 and low > 0 else 0.0
+        crowded = min(excess / self._excess - 1.5, 20.0) if self._excess > 0 else 0.0
         if crowded > 0 and self._epoch_bins >= START_BINS:
             # Delays that scatter more than usual have risen above their smallest too: how far is not known.
-            line.noise += (0.3 * crowded * self._excess) ** 2
-            self._crowd = max(self._crowd, 0.3 * min(low, crowded * self._excess))
+            if low > 0:
+                line.noise += (0.3 * crowded * self._excess) ** 2
+            self._crowd += 0.3 * (0.4 * crowded * self._excess - self._crowd)
         else:
-            self._crowd *= 0.8
+            self._crowd *= 0.95
         line.noise += grain / max(line.surprise, 0.5)
         line.update(low)
         line.noise = kept
@@ -428,7 +431,7 @@ class ClockEstimator:
         if self._carried is not None:
             self._carried = (self._carried[0] - jump, self._carried[1])
         if not self._coarse() and len(self._window):
-            self._window.shift(-jump, 0.0)
+            self._window.shift(-jump, 0.5 * self._excess + 2.0 * sqrt(self._line.r()))
         if not known:
             self._ambiguous += jump
             self._ambiguous_reads = 0

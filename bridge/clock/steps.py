@@ -104,7 +104,7 @@ class LateRun:
         within = max(3.0 * sigma, 0.1 * (c.lowest - a.lowest))
         if a.lowest < slope * 1.5 * max((b.at - a.at) * 1e-9, 0.1):
             line = tail
-        elif len(self.bins) >= LINE_BINS:
+        elif len(self.bins) >= LINE_BINS and c.lowest < slope * 1.5e-9 * (c.arrival - self.begun):
             line = self.bins[-LINE_BINS:]
         else:
             return False

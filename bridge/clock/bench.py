@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridge.clock.config import ClockConfig
+from bridge.clock.realign import realign
 from bridge.clock.source import SourceClock
 
 NO_STAMP = -(2**63)
@@ -83,6 +84,30 @@ def run_online(
     return placed, width, np.array(sorted(events), np.int64)
 
 
+def run_offline(
+    public: Arrays, only: set[str] | None = None, cost: dict[str, float] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """As `run_online`, with hindsight: the same epochs, each sample where all minima and reads put it."""
+    placed, width, events = run_online(public, only, cost)
+    for meta in json.loads(str(public["meta"])):
+        config = config_of(meta)
+        rows = np.flatnonzero(public["source"] == meta["id"])
+        if (only is not None and meta["name"] not in only) or config.pausable or not rows.size:
+            continue
+        if public["device_stamp_ns"][rows[0]] == NO_STAMP:
+            continue
+        mine = np.flatnonzero(public["p_source"] == meta["id"])
+        probes = [public[name][mine] for name in ("p_tx_ns", "p_dev_ns", "p_rx_ns")]
+        begun = time.perf_counter()
+        again = realign(
+            config, public["device_stamp_ns"][rows], public["arrival_ns"][rows], probes[0], probes[1], probes[2]
+        )
+        if cost is not None:
+            cost[meta["name"]] = (time.perf_counter() - begun) / max(1, rows.size) * 1e6
+        placed[rows], width[rows] = again.aligned, again.uncertainty
+    return placed, width, events
+
+
 def main(arguments: list[str] | None = None) -> int:
     """`python -m bridge.clock.bench --public public.npz --out submission.npz [--offline]`."""
     parser = argparse.ArgumentParser(description="Align a clock bench's input and write a submission for its scorer.")
@@ -92,7 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     public = dict(np.load(options.public))
     cost: dict[str, float] = {}
-    placed, width, events = run_online(public, cost=cost)
+    run = run_offline if options.offline else run_online
+    placed, width, events = run(public, cost=cost)
     np.savez_compressed(options.out, aligned_ns=placed, unc_ns=width, event_row=events)
     print("us a sample: " + ", ".join(f"{name} {value:.2f}" for name, value in cost.items()))
     return 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import gcd, sqrt
+from typing import NamedTuple
 
 from bridge.clock.config import Aligned, ClockConfig, ClockModel
 from bridge.clock.line import LATE, Line
@@ -45,6 +46,23 @@ COMMIT_NS = 3_000_000_000
 START_NS = 100_000_000
 """Half-width added for the first sample, falling as 1/n: one sample can not say how long it was on its way."""
 _new = tuple.__new__
+
+
+class Minimum(NamedTuple):
+    """A closed bin, for a smoother: its epoch; stamp of the minimum, ns (unwrapped); arrival of its last sample, ns; the base, ns.
+
+    The offset above the base, ns, and its variance, ns^2; how far the line was moved there by a manoeuvre, ns; the mean
+    above the minimum, ns.
+    """
+
+    epoch: int
+    stamp: int
+    arrival: int
+    base: int
+    offset: float
+    variance: float
+    moved: float
+    excess: float
 
 
 class ClockEstimator:
@@ -88,8 +106,9 @@ class ClockEstimator:
         self._prompt_mean = 0.0
         self._prompt_weight = 0.0
         self.on_epoch: Callable[[int, int], None] | None = None
-        self.on_bin: Callable[[int, int, float, float], None] | None = None
+        self.on_bin: Callable[[Minimum], None] | None = None
         self._line = Line(0, 0.0)
+        self.since = 0  # arrival of the first sample of the newest epoch, known with hindsight, ns
         self._begin(0, 0)
 
     # -- the interface ---------------------------------------------------------------------------------------------
@@ -196,6 +215,43 @@ class ClockEstimator:
             probes=len(self._window),
         )
 
+    # -- for a smoother ------------------------------------------------------------------------------------------------
+
+    @property
+    def quantum_ns(self) -> int:
+        """What stamps are rounded down to, ns; 0 where they are not."""
+        return self._quantum
+
+    @property
+    def wrapped(self) -> int:
+        """What is added to the newest stamp because the counter began again, ns."""
+        return self._wrapped
+
+    @property
+    def base_stamp(self) -> int:
+        """The stamp that the epoch began at, ns."""
+        return self._s0
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether samples are placed by their arrival."""
+        return self._prompt
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether samples keep step with what stamps are rounded to."""
+        return self._quantum > 0 and self._locked > 0.3
+
+    def unwrap_near(self, stamp: int, near: int) -> int:
+        """A stamp of a counter that wraps, as close to the unwrapped stamp `near` as can be."""
+        wrap = self.config.wrap_ns
+        return stamp if not wrap else stamp + (near - stamp + wrap // 2) // wrap * wrap
+
+    def flush(self, arrival: int) -> None:
+        """No more samples come: close the last bin."""
+        if self._started and self._n:
+            self._close(arrival)
+
     # -- epochs ----------------------------------------------------------------------------------------------------
 
     def _begin(self, stamp: int, arrival: int) -> None:
@@ -227,8 +283,8 @@ class ClockEstimator:
         self._publish()
         self._settle()
 
-    def _new_epoch(self, stamp: int, arrival: int, residual: float) -> None:
-        """The clock was set: `residual` is how far the new line lies from the old, ns."""
+    def _new_epoch(self, stamp: int, arrival: int, residual: float, since: int) -> None:
+        """The clock was set at or after the arrival `since`: `residual` is how far the new line lies from the old, ns."""
         s = stamp - self._s0
         offset = round(self._offset + self._drift * (s - self._at) + residual)
         # The new base is the pair that the new line gives to this stamp.
@@ -245,6 +301,7 @@ class ClockEstimator:
         self._begin(stamp, base)
         if self.on_epoch is not None:
             self.on_epoch(self._epoch, arrival)
+        self.since = since
 
     def _coarse(self) -> bool:
         return self._quantum >= COARSE_NS
@@ -334,6 +391,11 @@ class ClockEstimator:
         measured = line.r() + grain
         sigma = line.sigma(measured)
         dt = (line.at - at_before) * 1e-9
+        moved = 0.0
+        place = low + self._offset + self._drift * (self._s1 - self._at)
+        held = Minimum(
+            self._epoch, self._s0 + self._s1, arrival, self._a0 - self._s0, place, measured, 0.0, excess
+        )
         # A jump of less than a quantum may be a phase of the rounding, and is none of the clock.
         gate = LATE * sigma + self._quantum
         late = self._epoch_bins >= START_BINS and low > gate
@@ -349,20 +411,27 @@ class ClockEstimator:
             verdict = run.verdict(sqrt(measured), self._excess)
             self._coast = low
             if verdict is Verdict.WAIT:
+                if self.on_bin is not None:
+                    run.held.append(held)
+                    del run.held[:-64]
                 return
+            moved = low
             self._late = None
             self._coast = 0.0
             jump = low if verdict is Verdict.SLEW else min(b.lowest for b in run.bins[-8:])
             if verdict is not Verdict.SLEW and jump >= max(STEP_NS, 1.5 * self._quantum, 2.0 * self._excess):
                 if not run.rerouted(jump):
-                    self._new_epoch(self._s0 + self._s_last, self._a_last, jump)
+                    self._new_epoch(self._s0 + self._s_last, self._a_last, jump, run.begun)
+                    self._give(run.held)
                     return
                 self._reroute(jump, run.reads > 0)
                 self._excess = max(excess, 1.0)
                 return
             self._manoeuvred(jump, verdict)
+            self._give(run.held)
             if verdict is Verdict.SLEW:
                 line.restart(low, run.slope(), 2.0 * sqrt(measured) / run.tail_span())
+                low = 0.0
             else:
                 line.open(jump, dt)
             if verdict is Verdict.MOVED:
@@ -374,6 +443,7 @@ class ClockEstimator:
             self._coast = 0.0
             if low < -gate and self._epoch_bins >= START_BINS:
                 line.open(low, max(dt, 0.1))
+                moved = low
                 self._manoeuvred(low, Verdict.MOVED)
         if line.bins:
             line.learn_noise(gap, self._quantum)
@@ -382,11 +452,13 @@ class ClockEstimator:
             else:
                 self._depths.clear()
         kept = line.noise
+        extra = 0.0
         crowded = min(excess / self._excess - 1.5, 20.0) if self._excess > 0 else 0.0
         if crowded > 0 and self._epoch_bins >= START_BINS:
             # Delays that scatter more than usual have risen above their smallest too: how far is not known.
             if low > 0:
-                line.noise += (0.3 * crowded * self._excess) ** 2
+                extra = (0.3 * crowded * self._excess) ** 2
+                line.noise += extra
             self._crowd += 0.3 * (0.4 * crowded * self._excess - self._crowd)
         else:
             self._crowd *= 0.95
@@ -399,7 +471,13 @@ class ClockEstimator:
         self._epoch_bins += 1
         self._bin_index += 1
         if self.on_bin is not None:
-            self.on_bin(self._epoch, self._s0 + self._s1, self._a0 - self._s0 + line.offset, measured)
+            self.on_bin(held._replace(variance=held.variance + extra, moved=moved))
+
+    def _give(self, held: list[Minimum]) -> None:
+        """Hand on the minima that waited to be understood: the first of them is where the line was moved."""
+        if self.on_bin is not None:
+            for i, late in enumerate(held):
+                self.on_bin(late._replace(epoch=self._epoch, moved=late.offset if i == 0 and not self._epoch_bins == 0 else 0.0))
 
     def _reads_since(self, begun: int, jump: float) -> int:
         """What the reads made since `begun` say of the old offset: how many agree with it, or less than 0 if they do not."""
@@ -564,7 +642,7 @@ class ClockEstimator:
             lasted = arrival - run[2] >= max(4 * REGRESSED_NS, 8 * self._period)
         if run[0] >= 3 and s > run[3] and lasted:
             self._regress = None
-            self._new_epoch(stamp, arrival, run[1])
+            self._new_epoch(stamp, arrival, run[1], run[2])
             return self._take(stamp, 0, (arrival - self._a0) - self._offset, arrival, self._excess)
         if self._order.stamps and s < self._order.stamps[0]:
             return Aligned(
@@ -591,6 +669,7 @@ class ClockEstimator:
             return self._take(stamp, s, 0.0, arrival)
         if self._early.count == 0:
             self._early.odd = self._is_odd(s)
+            self._early.begun = arrival
         if self._early.add(r, self._excess):
             lowest = self._early.lowest
             window = self._window
@@ -602,7 +681,7 @@ class ClockEstimator:
                     self._reroute(lowest, known)
                     self._early.count = 0
                     return self._take(stamp, s, r - lowest, arrival)
-            self._new_epoch(stamp, arrival, lowest)
+            self._new_epoch(stamp, arrival, lowest, self._early.begun)
             return self._take(stamp, 0, (arrival - self._a0) - self._offset, arrival, self._excess)
         width = self._width + min(abs(r), self._excess * 5.0 + STEP_NS)
         config = self.config

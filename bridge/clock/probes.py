@@ -98,10 +98,14 @@ class ProbeWindow:
             self.kept.append(interval)
         while self.kept[0].at < interval.at - WINDOW_NS:
             self.kept.popleft()
+        self.solve(interval.at)
+
+    def solve(self, at: int) -> None:
+        """Work out the offset at `at` from the reads that are kept; those that contradict the most are dropped."""
         if self.slope:
-            self._fit_lines(interval.at)
+            self._fit_lines(at)
         else:
-            self._intersect(interval.at)
+            self._intersect(at)
 
     def at_time(self, at: int) -> tuple[float, float]:
         """Middle and half-width of the offset at `at`, ns."""

@@ -8,7 +8,7 @@ stamps on both sides of a step are an odd time apart, while those of a sample th
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 STEP_NS = 5_000_000
 """A jump of at least this opens an epoch; what is smaller is followed as a manoeuvre."""
@@ -53,6 +53,7 @@ class LateRun:
         self.odd = odd  # whether the stamps at its beginning were an odd time apart; None where that can not be said
         self.reads = 0  # how many two-way reads since agree with the offset from before; less than 0: they contradict it
         self.bins: list[Bin] = []
+        self.held: list[Any] = []  # what a smoother is to see of them if they turn out to be the clock's
 
     def add(self, late: Bin) -> None:
         """Take another late bin."""
@@ -65,7 +66,10 @@ class LateRun:
         """What it is so far; `sigma` of a minimum and the usual `excess` of a bin's mean over its minimum, ns."""
         bins = self.bins
         now = bins[-1].arrival
-        span = now - self.begun
+        # A silence before the first late bin is no evidence.
+        span = now - max(self.begun, bins[0].arrival - 2 * ONSET_NS)
+        if len(bins) < 2:
+            return Verdict.WAIT
         set_ = (self.odd is True and self.reads <= 0) or self.reads <= -2
         flat = max(6.0 * sigma, excess)
         if span >= WATCHDOG_NS and self._steady(now, flat, WATCHDOG_NS):
@@ -128,6 +132,7 @@ class EarlyRun:
     def __init__(self) -> None:
         self.count = 0
         self.odd: bool | None = None
+        self.begun = 0
         self.lowest = self.highest = 0.0
 
     def add(self, residual: float, scatter: float) -> bool:

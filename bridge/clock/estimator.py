@@ -401,8 +401,8 @@ class ClockEstimator:
         late = self._epoch_bins >= START_BINS and low > gate
         if late and self._late is None:
             # What happened to a sample says nothing of those after it, if they were on time.
-            held = self._onset if self._late_s == self._s_last else None
-            begun, odd = held or (self._bin_begin, None)
+            onset = self._onset if self._late_s == self._s_last else None
+            begun, odd = onset or (self._bin_begin, None)
             self._late = LateRun(begun, odd)
         if late and self._late is not None:
             run = self._late

@@ -62,7 +62,11 @@ def run_online(
         mine = np.flatnonzero(public["p_source"] == meta["id"])
         probes = [public[name][mine].tolist() for name in ("p_tx_ns", "p_dev_ns", "p_rx_ns")]
         found: list[int] = []
-        clock = SourceClock(config_of(meta), on_epoch=lambda _epoch, arrival, found=found: found.append(arrival))
+
+        def opened(_epoch: int, arrival: int, found: list[int] = found) -> None:
+            found.append(arrival)
+
+        clock = SourceClock(config_of(meta), on_epoch=opened)
         out_a, out_w = np.empty(rows.size, np.int64), np.empty(rows.size)
         begun = time.perf_counter()
         p, last = 0, len(mine)

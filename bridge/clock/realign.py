@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from bridge.clock.config import ClockConfig
 from bridge.clock.estimator import COARSE_NS, ClockEstimator, Minimum
-from bridge.clock.probes import Interval, ProbeWindow
+from bridge.clock.probes import Interval, ProbeWindow, marzullo
 from bridge.clock.smooth import smooth
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 KNOT_S = 5.0
 AROUND_S = 120.0
+BEND_NS_PER_S = 1e5
 LEAST_BINS = 6
 FLOOR_BINS = 60
 
@@ -92,10 +93,10 @@ def _epoch(
     line, sigma = smooth(times, values, variances, moved)
     slack = values - line
     t = (stamps - s0) * 1e-9
-    knots = np.arange(times[0], times[-1] + KNOT_S, KNOT_S)
+    knots: Floats = np.arange(times[0], times[-1] + KNOT_S, KNOT_S, dtype=np.float64)
     coarse = quantum >= COARSE_NS
     middle, half = _floor(config, clock, s0, base, times, line, slack, knots, reads, coarse, quantum)
-    at = _lines(t, times, line)
+    at = _lines(np.asarray(t, np.float64), times, line)
     noise = 3.0 * np.interp(t, times, sigma) + 0.5 * np.sqrt(np.interp(t, times, variances))
     if coarse and reads:
         place = np.interp(t, knots, middle) + quantum / 2
@@ -111,6 +112,15 @@ def _epoch(
     ordered = np.maximum.accumulate(aligned[by_stamp])
     aligned[by_stamp] = ordered
     return np.minimum(aligned, arrivals), width
+
+
+def _agreeing(bounds: list[Interval], at: int, bend: float) -> list[Interval]:
+    """Those that hold together with the most others, given that the reference bends by no more than `bend`, ns/s."""
+    wide = [b._replace(low=b.low - bend * abs(b.at - at) * 1e-9, high=b.high + bend * abs(b.at - at) * 1e-9) for b in bounds]
+    low, high, count = marzullo(wide)
+    if count == len(bounds):
+        return bounds
+    return [b for b, w in zip(bounds, wide, strict=True) if w.low <= high and w.high >= low]
 
 
 def _lines(t: Floats, times: Floats, line: Floats) -> Floats:
@@ -159,7 +169,7 @@ def _floor(
         first, last = np.searchsorted(where, knot - AROUND_S), np.searchsorted(where, knot + AROUND_S)
         near = bounds[first:last] or [bounds[int(np.argmin(np.abs(where - knot)))]]
         window = ProbeWindow(coarse)
-        window.kept = deque(near)
+        window.kept = deque(_agreeing(near, int(knot * 1e9), BEND_NS_PER_S if coarse else 0.0))
         window.solve(int(knot * 1e9))
         middle[i], half[i] = window.middle, window.half
     return middle, half

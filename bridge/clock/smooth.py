@@ -2,13 +2,11 @@
 
 The online run keeps, for every bin, the minimum and what it was worth. Within an epoch these go forwards and backwards through
 the two-state filter (Rauch, Tung, Striebel: Maximum likelihood estimates of linear dynamic systems, 1965), reweighted so
-that late minima count less than early ones (iteratively, as Huber's estimate is found). The distance from the floor to the offset is
-found from the reads around each time, so that a floor that moves is followed piece by piece.
+that late minima count less than early ones (iteratively, as Huber's estimate is found). `bridge.clock.realign` finds the
+distance from the floor to the offset from the reads around each time: a floor that moves is followed piece by piece.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +14,6 @@ import numpy.typing as npt
 from bridge.clock.line import DRIFT_WALK, OFFSET_WALK
 
 Floats = npt.NDArray[np.float64]
-
-
-class Minimum(NamedTuple):
-    """A bin's minimum: epoch, stamp and offset above the epoch's base, ns, variance, ns^2, and whether the line was moved there."""
-
-    epoch: int
-    stamp: int
-    offset: float
-    variance: float
-    moved: float
 
 
 def smooth(times: Floats, values: Floats, variances: Floats, moved: Floats, passes: int = 3) -> tuple[Floats, Floats]:

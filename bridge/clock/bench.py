@@ -75,9 +75,7 @@ def run_online(
             while p < last and probes[2][p] <= arrival:
                 clock.probe(probes[0][p], probes[1][p], probes[2][p])
                 p += 1
-            out = clock.update(
-                None if stamp == NO_STAMP else stamp, arrival, request=None if request < 0 else request
-            )
+            out = clock.update(None if stamp == NO_STAMP else stamp, arrival, request=None if request < 0 else request)
             out_a[i], out_w[i] = out.aligned, out.uncertainty
             if len(found) > seen:
                 seen = len(found)

@@ -76,9 +76,7 @@ class ElasticClock:
         stamps = self._order.stamps
         if not stamps or stamp > stamps[-1]:
             stamps.append(stamp)
-            self._order.placed.append(place)
-        else:
-            self._order.placed[-1] = place
+            self._order.placed.append(place)  # where it was first, though a clock that stands comes again
         return Aligned(place, width + max(0, place - (arrival - lag)), self._epoch)
 
     def anchor(self, kind: str) -> None:

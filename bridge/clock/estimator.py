@@ -25,6 +25,8 @@ from bridge.clock.order import HISTORY, Order
 from bridge.clock.probes import CONTRADICTIONS, Interval, ProbeWindow, RoundTrips
 from bridge.clock.steps import STEP_NS, Bin, EarlyRun, LateRun, Verdict
 
+BLUR_NS = 1_000_000
+"""A line that falls by less, with reads to go by, is the beginning of a slew."""
 BATCH = 4096
 BATCH_LEAST = 16
 """Fewer samples than this are placed one by one."""
@@ -41,7 +43,7 @@ REGRESSED_NS = 150_000_000
 START_BINS = 3
 """In the first bins of an epoch the line is not yet one: what lies below it moves it at once."""
 START_SAMPLES = 8
-PROMPT_TRIPS = 16
+PROMPT_TRIPS = 4
 SPREAD_SAMPLES = 64
 SPREAD_NS = 20_000_000
 POINT = 0.3
@@ -299,7 +301,14 @@ class ClockEstimator:
         if not self._started:
             return stamp
         s = stamp - self._s0 + self._wrapped
-        return stamp + self._wrapped - self._s0 + self._a0 + round(self._offset + self._drift * (s - self._at)) + self._shift
+        return (
+            stamp
+            + self._wrapped
+            - self._s0
+            + self._a0
+            + round(self._offset + self._drift * (s - self._at))
+            + self._shift
+        )
 
     def floor_at(self, stamp: int) -> int:
         """The earliest arrival that is expected of a sample with this stamp, ns on the timeline."""
@@ -446,7 +455,9 @@ class ClockEstimator:
         line = self._line
         self._offset, self._drift, self._at = line.offset, line.drift, line.at
         sigma = line.sigma() if line.bins else 0.0
-        self._gate = max(float(STEP_NS), 8.0 * sigma, 1.5 * self._quantum, 1.5 * self._excess) if line.bins else float(STEP_NS)
+        self._gate = (
+            max(float(STEP_NS), 8.0 * sigma, 1.5 * self._quantum, 1.5 * self._excess) if line.bins else float(STEP_NS)
+        )
         self._early_gate = -self._gate if self._epoch_bins >= START_BINS else 0.0
         self._late_gate = max(self._gate, 2.0 * self._excess)
 
@@ -503,9 +514,7 @@ class ClockEstimator:
         dt = (line.at - at_before) * 1e-9
         moved = 0.0
         place = low + self._offset + self._drift * (self._s1 - self._at)
-        held = Minimum(
-            self._epoch, self._s0 + self._s1, arrival, self._a0 - self._s0, place, measured, 0.0, excess
-        )
+        held = Minimum(self._epoch, self._s0 + self._s1, arrival, self._a0 - self._s0, place, measured, 0.0, excess)
         # A jump of less than a quantum may be a phase of the rounding, and is none of the clock.
         gate = LATE * sigma + self._quantum
         late = self._epoch_bins >= START_BINS and low > gate
@@ -529,6 +538,11 @@ class ClockEstimator:
             self._late = None
             self._coast = 0.0
             jump = low if verdict is Verdict.SLEW else min(b.lowest for b in run.bins[-8:])
+            if verdict is not Verdict.SLEW and run.reads >= 2:
+                self._reroute(jump, True)
+                self._excess = max(excess, 1.0)
+                self._give(run.held)
+                return
             if verdict is not Verdict.SLEW and jump >= max(STEP_NS, 1.5 * self._quantum, 2.0 * self._excess):
                 if not run.rerouted(jump):
                     self._new_epoch(self._s0 + self._s_last, self._a_last, jump, run.begun)
@@ -636,7 +650,11 @@ class ClockEstimator:
         and where there are none until it is undone.
         """
         self._pending.clear()
-        if verdict is not Verdict.SLEW and abs(jump) > 0.1 * self.config.delay_doubt_ns:
+        if verdict is Verdict.SLEW:
+            return
+        if len(self._window) and not self._coarse() and (jump > 0 or jump < -BLUR_NS):
+            self._window.blur(-jump)
+        elif abs(jump) > 0.1 * self.config.delay_doubt_ns:
             self._ambiguous += jump
             self._ambiguous_reads = 0
 
@@ -709,8 +727,7 @@ class ClockEstimator:
         return self._place(s, r, arrival, width, newest)
 
     def _place(self, s: int, r: float, arrival: int, width: float, newest: bool) -> Aligned:
-        free = arrival + self._shift - int(r)
-        aligned = min(free, arrival - self._least)
+        aligned = free = min(arrival + self._shift - int(r), arrival - self._least)
         if newest:
             aligned = min(max(aligned, self._placed_last), arrival)
             self._placed_last = aligned
@@ -718,10 +735,16 @@ class ClockEstimator:
             self._order.placed.append(aligned)
         else:
             aligned = self._order.between(s, aligned, arrival)
-        return Aligned(aligned, max(1, round(width + max(0, abs(free - aligned) - self._width))), self._epoch)
+        return Aligned(aligned, max(1, round(width + abs(free - aligned))), self._epoch)
 
     def _regressed(self, stamp: int, s: int, r: float, arrival: int, redelivered: bool) -> Aligned:
         """Not the newest stamp: delivered again, overtaken, or the clock was set back."""
+        if s == self._s_last and self._quantum and not redelivered:
+            # Another sample of the same quantum: not before the one that came before it.
+            free = min(arrival + self._shift - int(r), arrival - self._least)
+            aligned = min(max(free, self._placed_last), arrival)
+            self._placed_last = aligned
+            return Aligned(aligned, self._width + abs(aligned - free), self._epoch)
         if redelivered:
             return self._place(s, r, arrival, self._width, False)
         step = self._gate
@@ -845,9 +868,12 @@ class ClockEstimator:
         else:
             middle, half = config.expected_delay_ns, config.delay_doubt_ns
             shift = -middle + (0 if locked else half_grain)
+            # The smallest of a bin lies above the smallest that there can be, by some part of what delays scatter.
+            width = half + spread + 0.3 * self._excess_of_delays() + half_grain + (half_grain if locked else 0)
             if not locked and len(self._depths) >= 8:
-                shift += min(0.0, min(self._depths))
-            width = half + spread + half_grain + (half_grain if locked else 0)
+                depth = min(0.0, min(self._depths))
+                shift += depth
+                width += 0.5 * sqrt(line.r()) - 0.5 * depth
         if not (coarse and len(self._window)):
             width += abs(self._ambiguous)
         if lag is not None:
@@ -859,6 +885,10 @@ class ClockEstimator:
         self._prompt = self._quantum >= SPREAD_NS and self._is_prompt()
         if self._quantum >= SPREAD_NS:
             self._late_gate = -1e18  # no sample takes the short way: each may be placed by its arrival
+
+    def _excess_of_delays(self) -> float:
+        """Mean of the delays above the smallest, ns, without what rounding adds to it."""
+        return max(0.0, self._excess - self._quantum / 2)
 
     def _is_prompt(self) -> bool:
         """Whether samples come so promptly that arrival says more than so coarse a stamp; see `_place_prompt`.
@@ -873,10 +903,9 @@ class ClockEstimator:
         if spread > (1.3 if self._prompt else 1.1) * self._quantum:
             return False
         config, trips = self.config, self._trips
-        if len(trips) >= PROMPT_TRIPS:
-            self._soonest, self._usual = trips.smallest() / 2, trips.one_way_excess()
-        else:
-            self._soonest, self._usual = config.expected_delay_ns, 0.1 * self._quantum
+        if len(trips) < PROMPT_TRIPS:
+            return False  # how long a sample may take is not known
+        self._soonest, self._usual = trips.smallest() / 2, trips.one_way_excess()
         half = self._window.half
         known = self._prompt_weight > 0.3 and half < self._quantum / 16
         if known and self._prompt_mean > self._soonest + self._usual + half:

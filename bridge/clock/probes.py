@@ -80,6 +80,13 @@ class ProbeWindow:
         self.middle += by
         self.half += doubt
 
+    def blur(self, by: float) -> None:
+        """The reference may have moved by `by` ns against the clock, or the clock with it: bounds are widened to both."""
+        low, high = min(by, 0.0), max(by, 0.0)
+        self.kept = deque([Interval(i.at, i.low + low, i.high + high) for i in self.kept], maxlen=WINDOW)
+        self.middle += by / 2
+        self.half += abs(by) / 2
+
     def add(self, interval: Interval) -> None:
         """Take another read; bounds are ns above the reference."""
         expected = self.middle + self.drift * (interval.at - self.at) * 1e-9

@@ -106,7 +106,10 @@ def _epoch(
         width = noise + np.interp(t, knots, half) + quantum / 2 * (2 if clock.is_locked else 1)
     # A line that bends between two minima is known no better than by how much.
     bend = np.abs(np.diff(line, 2, prepend=line[0], append=line[-1])) if line.size > 2 else np.zeros(line.size)
-    width = width + np.where(bend > 6.0 * np.sqrt(variances), bend, 0.0)[np.clip(np.searchsorted(times, t), 0, times.size - 1)]
+    width = (
+        width
+        + np.where(bend > 6.0 * np.sqrt(variances), bend, 0.0)[np.clip(np.searchsorted(times, t), 0, times.size - 1)]
+    )
     aligned = np.minimum(stamps + base + np.round(place).astype(np.int64), arrivals - config.min_delay_ns)
     by_stamp = np.argsort(stamps, kind="stable")
     ordered = np.maximum.accumulate(aligned[by_stamp])
@@ -116,7 +119,9 @@ def _epoch(
 
 def _agreeing(bounds: list[Interval], at: int, bend: float) -> list[Interval]:
     """Those that hold together with the most others, given that the reference bends by no more than `bend`, ns/s."""
-    wide = [b._replace(low=b.low - bend * abs(b.at - at) * 1e-9, high=b.high + bend * abs(b.at - at) * 1e-9) for b in bounds]
+    wide = [
+        b._replace(low=b.low - bend * abs(b.at - at) * 1e-9, high=b.high + bend * abs(b.at - at) * 1e-9) for b in bounds
+    ]
     low, high, count = marzullo(wide)
     if count == len(bounds):
         return bounds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from bridge.clock.config import Aligned, ClockConfig, ClockModel
 from bridge.clock.estimator import ClockEstimator
 
@@ -29,7 +31,8 @@ class PeriodicClock:
 
     def __init__(self, config: ClockConfig) -> None:
         self._period = config.nominal_period_ns
-        self._clock = ClockEstimator(config)
+        # Numbers times the period are exact, however round they look.
+        self._clock = ClockEstimator(msgspec.structs.replace(config, quantum_ns=1, wrap_ns=0))
         self._index = -1
         self._arrival = 0
         self._draining = False

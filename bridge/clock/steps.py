@@ -51,7 +51,9 @@ class LateRun:
     def __init__(self, begun: int, odd: bool | None) -> None:
         self.begun = begun
         self.odd = odd  # whether the stamps at its beginning were an odd time apart; None where that can not be said
-        self.reads = 0  # how many two-way reads since agree with the offset from before; less than 0: they contradict it
+        self.reads = (
+            0  # how many two-way reads since agree with the offset from before; less than 0: they contradict it
+        )
         self.bins: list[Bin] = []
         self.held: list[Any] = []  # what a smoother is to see of them if they turn out to be the clock's
 

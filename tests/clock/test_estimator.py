@@ -71,7 +71,9 @@ def config(world: World, **more: object) -> ClockConfig:
 
 
 def follow(
-    clock: SourceClock | ClockEstimator, samples: tuple[Ints, Ints, Ints], probes: list[tuple[int, int, int]] | None = None
+    clock: SourceClock | ClockEstimator,
+    samples: tuple[Ints, Ints, Ints],
+    probes: list[tuple[int, int, int]] | None = None,
 ) -> tuple[Ints, Ints, Ints]:
     """Errors, half-widths and epochs; every read is there once it was answered."""
     waiting = list(probes or [])
@@ -162,7 +164,7 @@ def test_a_step_is_found_once_and_the_lock_is_back_within_ten_seconds(size: int,
     assert set(epoch[world.true < 30 * S].tolist()) == {0}
     assert set(epoch[late].tolist()) == {1}
     assert np.all(np.abs(error[late]) <= width[late])
-    assert width[late].max() < 20 * MS
+    assert np.median(width[late]) < 6 * MS
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -191,9 +193,7 @@ def test_an_outage_whose_backlog_comes_at_once_is_not_a_step() -> None:
 def test_a_way_that_becomes_longer_is_told_from_a_clock_that_was_set_by_reads(jump: int) -> None:
     world = World(7, seconds=120.0, jitter=200_000)
     world.delay[world.true > 60 * S] += jump
-    probes = [
-        (tx, d, rx + jump * (tx - BASE > 60 * S)) for tx, d, rx in world.probes(1.0, world.floor, world.floor)
-    ]
+    probes = [(tx, d, rx + jump * (tx - BASE > 60 * S)) for tx, d, rx in world.probes(1.0, world.floor, world.floor)]
     error, width, epoch = follow(ClockEstimator(config(world, nominal_period_ns=20 * MS)), world.samples(), probes)
     assert set(epoch.tolist()) == {0}
     assert np.mean(np.abs(error) <= width) >= 0.99
@@ -259,7 +259,9 @@ def test_a_periodic_source_without_stamps_is_placed_better_than_by_arrival() -> 
     held = (world.true > 100 * S) & (world.true < 105 * S)
     world.delay[held] = 105 * S - world.true[held]
     true, _, arrivals = (x[keep] for x in world.samples())
-    clock = SourceClock(ClockConfig(in_order=True, nominal_period_ns=100 * MS, min_delay_ns=MS // 2, max_delay_ns=6 * MS))
+    clock = SourceClock(
+        ClockConfig(in_order=True, nominal_period_ns=100 * MS, min_delay_ns=MS // 2, max_delay_ns=6 * MS)
+    )
     got = [clock.update(None, a) for a in arrivals.tolist()]
     error = np.array([g.aligned for g in got]) - true
     width = np.array([g.uncertainty for g in got])
@@ -296,9 +298,7 @@ def test_hindsight_is_better_and_as_honest() -> None:
     probes = world.probes(2.0, world.floor, world.floor)
     error, _, _ = follow(ClockEstimator(config(world, nominal_period_ns=50 * MS)), (true, stamps, arrivals), probes)
     reads = np.array(probes)
-    again = realign(
-        config(world, nominal_period_ns=50 * MS), stamps, arrivals, reads[:, 0], reads[:, 1], reads[:, 2]
-    )
+    again = realign(config(world, nominal_period_ns=50 * MS), stamps, arrivals, reads[:, 0], reads[:, 1], reads[:, 2])
     after = again.aligned - true
     assert np.mean(np.abs(after) <= again.uncertainty) >= 0.99
     assert np.percentile(np.abs(after), 99) < np.percentile(np.abs(error), 99)

@@ -23,7 +23,7 @@ from bridge.clock.config import Aligned, ClockConfig, ClockModel
 from bridge.clock.line import LATE, Line
 from bridge.clock.order import HISTORY, Order
 from bridge.clock.probes import CONTRADICTIONS, Interval, ProbeWindow, RoundTrips
-from bridge.clock.steps import STEP_NS, Bin, EarlyRun, LateRun, Verdict
+from bridge.clock.steps import CONSISTENT_NS, STEP_NS, Bin, EarlyRun, LateRun, Verdict
 
 BLUR_NS = 1_000_000
 """A line that falls by less, with reads to go by, is the beginning of a slew."""
@@ -786,7 +786,7 @@ class ClockEstimator:
     def _ahead(self, stamp: int, s: int, r: float, arrival: int) -> Aligned:
         """A stamp from the future."""
         starting = self._epoch_bins < START_BINS
-        if starting and (r > -self._gate or self._epoch_samples <= START_SAMPLES):
+        if starting and (r > -max(self._gate, CONSISTENT_NS) or self._epoch_samples <= START_SAMPLES):
             # Nothing is known yet that this could contradict: the line lay too high.
             if self._epoch_samples <= START_SAMPLES and s <= self._s_last:
                 return self._place(s, 0.0, arrival, self._width + abs(r), False)

@@ -775,12 +775,6 @@ class ClockEstimator:
             self._regress = None
             self._new_epoch(stamp, arrival, run[1], run[2])
             return self._take(stamp, 0, (arrival - self._a0) - self._offset, arrival, self._excess)
-        if self._order.stamps and s < self._order.stamps[0]:
-            return Aligned(
-                min(arrival, arrival + self._shift - int(r), self._order.placed[0]),
-                max(1, round(self._width + r)),
-                self._epoch,
-            )
         return self._place(s, r, arrival, self._width + (r if not known or run[0] > 2 else 0.0), False)
 
     def _ahead(self, stamp: int, s: int, r: float, arrival: int) -> Aligned:

@@ -60,7 +60,9 @@ class LateRun:
     def add(self, late: Bin) -> None:
         """Take another late bin."""
         if len(self.bins) == 1 and self.bins[0].excess > 3.0 * late.excess:
-            self.bins.clear()  # the clock was set within the first, whose samples are of before and after
+            # The clock was set within the first, whose samples are of before and after.
+            self.bins.clear()
+            self.held.clear()
         self.bins.append(late)
         del self.bins[:-64]
 

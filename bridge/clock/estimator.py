@@ -293,6 +293,9 @@ class ClockEstimator:
         if self._started:
             self._epoch += 1
             self._started = False
+            self._window.clear()
+            self._pending.clear()
+            self._carried = None
             if self.on_epoch is not None:
                 self.on_epoch(self._epoch, self._a_last)
 

@@ -23,6 +23,7 @@ import msgspec
 
 import bridge
 from bridge.errors import DariError, MissingPackageError
+from bridge.signals import SignalWatch
 from bridge.site import load
 from bridge.supervisor import Outcome, Supervisor
 
@@ -93,8 +94,7 @@ class Demo:
         _need_engine()
         self._out.mkdir(parents=True, exist_ok=True)
         stopping = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopping.set())
+        SignalWatch((signal.SIGINT, signal.SIGTERM), stopping.set).install()
         with tempfile.TemporaryDirectory(prefix="dari-demo-") as scratch:
             _say("starting the testbed's cell: a robot, its PLC and its sensors, in processes of their own ...")
             standin = self._start_standin(Path(scratch))

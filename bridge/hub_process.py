@@ -24,6 +24,7 @@ from bridge.lifeline import Lifeline, keep_stdout, say
 from bridge.pipeline import Pipeline, Totals
 from bridge.rules.stage import RuleStage
 from bridge.schema import Space, ids
+from bridge.signals import SignalWatch
 from bridge.sink import RunInfo, Sink
 from bridge.site import LoadedSite, load_text
 from bridge.software import versions
@@ -144,7 +145,7 @@ def main() -> int:
     """The process's entry."""
     stopping, unannounced, orphaned = threading.Event(), threading.Event(), threading.Event()
 
-    def heed(*_: object) -> None:
+    def heed() -> None:
         # A service manager signals all of a service's processes at once: the adapters are only beginning to stop.
         unannounced.set()
         stopping.set()
@@ -155,7 +156,7 @@ def main() -> int:
             heed()
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, heed)
+    SignalWatch([signal.SIGTERM], heed).install()
     line = _Line()
     try:
         lifeline = Lifeline()

@@ -27,6 +27,7 @@ from bridge.bus.client import HubClient
 from bridge.bus_port import BusPort
 from bridge.errors import DariError
 from bridge.lifeline import Lifeline, keep_stdout, say
+from bridge.signals import SignalWatch
 from bridge.site import load_text
 from bridge.site.load import ResolvedSource
 
@@ -187,9 +188,11 @@ def main() -> int:
     """The process's entry."""
     stopping = threading.Event()
 
+    watch = SignalWatch([signal.SIGTERM], stopping.set)
+
     def heed_signals() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+        watch.install()
 
     heed_signals()
     own = keep_stdout()

@@ -146,7 +146,6 @@ class Supervisor:
         Raises:
             DariError: the hub could not start (the sink's directory can not be written, say), or can not go on.
         """
-        hurry = hurry or threading.Event()
         with contextlib.ExitStack() as stack:
             stack.callback(self._sweep)
             context = zmq.Context()
@@ -167,7 +166,7 @@ class Supervisor:
                     break
                 stopping.wait(0.05)
             self._stop(hurry)
-            self._hub.stop(hurry)
+            self._hub.stop(hurry or threading.Event())
             return self._outcome()
 
     def _hub_start(self, part: int) -> HubStart:
@@ -254,7 +253,7 @@ class Supervisor:
 
     # -- stopping ----------------------------------------------------------------------------------------------------
 
-    def _stop(self, hurry: threading.Event) -> None:
+    def _stop(self, hurry: threading.Event | None) -> None:
         """Ask every adapter to stop, and wait as long as each gives signs that it does."""
         begun = time.monotonic()
         for child in self._children.values():
@@ -266,11 +265,12 @@ class Supervisor:
             # A hub that fell while the adapters were stopping would keep them waiting for nothing.
             self._hub.watch(stopping=True)
             for child in live:
-                self._see_out(child, hurry.is_set())
+                self._see_out(child, hurry is not None and hurry.is_set())
             if not told and time.monotonic() - begun > PATIENCE_S:
                 told = True
                 names = ", ".join(child.name for child in live)
-                self._say(f"stopping     waiting for {names} to send what they hold; Ctrl-C again: do not wait")
+                again = "" if hurry is None else "; Ctrl-C again does not wait"
+                self._say(f"stopping     waiting for {names} to send what they hold{again}")
             time.sleep(0.02)
 
     def _see_out(self, child: _Child, hurry: bool) -> None:

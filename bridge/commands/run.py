@@ -27,6 +27,7 @@ def _run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from bridge.errors import LogError, SiteError, UsageError
+    from bridge.signals import SignalWatch
     from bridge.site import load
     from bridge.supervisor import Supervisor
 
@@ -49,13 +50,12 @@ def _run(args: argparse.Namespace) -> int:
         ) from error
     stopping, hurry = threading.Event(), threading.Event()
 
-    def stop(*_: object) -> None:
+    def stop() -> None:
         if stopping.is_set():
             hurry.set()
         stopping.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+    SignalWatch((signal.SIGINT, signal.SIGTERM), stop).install()
 
     def say(line: str) -> None:
         if not args.quiet or "error" in line:

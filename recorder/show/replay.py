@@ -8,12 +8,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from bridge import registry
 from bridge.adapter import require
 from bridge.errors import DariError, UsageError
 from bridge.player import Player
+from bridge.signals import SignalWatch
 from recorder.reader import open_log
 from recorder.replay import ReplayReport, Selection, replay
 from recorder.terminal import ProgressLine
@@ -93,18 +93,14 @@ def _stopping_on_signals() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that the player is closed and the counts are said."""
     stopping = threading.Event()
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    watch = SignalWatch((signal.SIGINT, signal.SIGTERM), stopping.set).install()
     try:
         yield stopping
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        watch.restore()
 
 
 def lines(report: ReplayReport, name: str) -> list[str]:
